@@ -5,7 +5,7 @@
  * Shapes. Q, O, dO, dQ: row r at q + r * q_stride, then [heads][head_dim]. K, V, dK, dV: row r at k + r * kv_stride, then
  * [heads_kv][head_dim]. f32, strides in elements. Query head h reads K/V head  h * heads_kv / heads  (heads need not be a
  * multiple of heads_kv). lse: [rows][heads], natural logarithm of the softmax denominator, -INFINITY for a row that saw
- * no key (its output is 0 and its gradients are 0).
+ * no key, or only keys with logit -INFINITY (its output is 0 and its gradients are 0).
  *
  * Formulas: Milakov & Gimelshein, "Online normalizer calculation for softmax", section 3; FlashAttention-2 (Dao 2023),
  * section 3.1 (forward, backward); the merge of two blocks is m = max(a, b), lse = m + log1p(exp(min - m)).
