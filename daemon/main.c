@@ -39,27 +39,30 @@ struct daemon {
     uv_poll_t exit_poll;
     bool polls_exit;
     bool stopping;
-    uint64_t watchdog_ns;      /* 0 = not wanted */
+    uint64_t watchdog_ns; /* 0 = not wanted */
     uint64_t watchdog_last_ns;
-    uint64_t lane_jobs_done;   /* at the last sign of life */
+    uint64_t lane_jobs_done; /* at the last sign of life */
 };
 
 static struct config config;
 
 static void print_help(FILE *out)
 {
-    fprintf(out,
-            "usage: seqsyncd [OPTION]...\n"
-            "The daemon of one node: schedules sequence shards and aggregates gradients.\n\n"
-            "  -c, --config FILE         read FILE instead of " CONFIG_FILE_DEFAULT "\n"
-            "  -s, --set SECTION.KEY=V   set a value, stronger than file and environment\n"
-            "      --check-config        read the configuration and exit: 0, or 78 with what is wrong\n"
-            "      --dump-config         print the effective values and where they come from\n"
-            "      --genkey FILE         make a CURVE key: the secret into FILE, the public key to stdout\n"
-            "      --exit-with-fd FD     shut down when FD reads end of file (for a parent that may die)\n"
-            "      --version\n"
-            "  -h, --help\n\n"
-            "See seqsyncd(8) and seqsync.conf(5).\n");
+    fprintf(
+        out,
+        "usage: seqsyncd [OPTION]...\n"
+        "The daemon of one node: schedules sequence shards and aggregates gradients.\n\n"
+        "  -c, --config FILE         read FILE instead of " CONFIG_FILE_DEFAULT "\n"
+        "  -s, --set SECTION.KEY=V   set a value, stronger than file and environment\n"
+        "      --check-config        read the configuration and exit: 0, or 78 with what is wrong\n"
+        "      --dump-config         print the effective values and where they come from\n"
+        "      --genkey FILE         make a CURVE key: the secret into FILE, the public key to "
+        "stdout\n"
+        "      --exit-with-fd FD     shut down when FD reads end of file (for a parent that may "
+        "die)\n"
+        "      --version\n"
+        "  -h, --help\n\n"
+        "See seqsyncd(8) and seqsync.conf(5).\n");
 }
 
 enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_GENKEY, OPTION_EXIT_FD, OPTION_VERSION };
@@ -67,21 +70,23 @@ enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_GENKEY, OPTION_EXIT_FD, OPTION_VE
 /* -1: go on; else the exit status. */
 static int parse_argv(int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"set", required_argument, NULL, 's'},
-                                            {"check-config", no_argument, NULL, OPTION_CHECK},
-                                            {"dump-config", no_argument, NULL, OPTION_DUMP},
-                                            {"genkey", required_argument, NULL, OPTION_GENKEY},
-                                            {"exit-with-fd", required_argument, NULL, OPTION_EXIT_FD},
-                                            {"version", no_argument, NULL, OPTION_VERSION},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"set", required_argument, NULL, 's'},
+        {"check-config", no_argument, NULL, OPTION_CHECK},
+        {"dump-config", no_argument, NULL, OPTION_DUMP},
+        {"genkey", required_argument, NULL, OPTION_GENKEY},
+        {"exit-with-fd", required_argument, NULL, OPTION_EXIT_FD},
+        {"version", no_argument, NULL, OPTION_VERSION},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
     for (;;) {
         char *end;
         switch (getopt_long(argc, argv, "c:s:h", options, NULL)) {
         case -1:
             if (optind < argc) {
-                fprintf(stderr, "error: unexpected argument '%s'\n  try: seqsyncd --help\n", argv[optind]);
+                fprintf(stderr, "error: unexpected argument '%s'\n  try: seqsyncd --help\n",
+                        argv[optind]);
                 return EX_USAGE;
             }
             return -1;
@@ -133,8 +138,8 @@ static int load_config(void)
     const struct config_request request = {
         .file = arg_config, .flags = arg_flags, .flag_count = arg_flag_count, .host = &host};
     if (config_load(&request, &config, &problems) < 0) {
-        fprintf(stderr, "error: the configuration has %u problem%s\n%s  try: seqsync.conf(5)\n", problems.count,
-                problems.count == 1 ? "" : "s", problems.text);
+        fprintf(stderr, "error: the configuration has %u problem%s\n%s  try: seqsync.conf(5)\n",
+                problems.count, problems.count == 1 ? "" : "s", problems.text);
         return EX_CONFIG;
     }
     return -1;
@@ -184,11 +189,13 @@ static void daemon_on_signal(void *ctx, int signum)
         daemon_stop(daemon, signum == SIGTERM ? "SIGTERM" : "SIGINT");
         return;
     case SIGHUP:
-        log_msg(LOG_LEVEL_NOTICE, "SIGHUP: no setting can be changed while running; restart to apply a new config");
+        log_msg(LOG_LEVEL_NOTICE,
+                "SIGHUP: no setting can be changed while running; restart to apply a new config");
         return;
     default:
         driver_health(daemon->driver, &health);
-        log_msg(LOG_LEVEL_NOTICE, "state: %u jobs, %u workers, %u of %u peers up, %u lane jobs pending", health.jobs,
+        log_msg(LOG_LEVEL_NOTICE,
+                "state: %u jobs, %u workers, %u of %u peers up, %u lane jobs pending", health.jobs,
                 health.workers, health.peers_up, health.peers, health.lane_jobs_pending);
     }
 }
@@ -209,7 +216,8 @@ static void daemon_on_exit_fd(uv_poll_t *poll, int status, int events)
 static void daemon_watchdog(struct daemon *daemon, const struct driver_health *health)
 {
     const uint64_t now = loop_now_ns();
-    const bool progress = health->lane_jobs_pending == 0 || health->lane_jobs_done != daemon->lane_jobs_done;
+    const bool progress =
+        health->lane_jobs_pending == 0 || health->lane_jobs_done != daemon->lane_jobs_done;
 
     if (daemon->watchdog_ns == 0 || now - daemon->watchdog_last_ns < daemon->watchdog_ns / 2) {
         return;
@@ -228,14 +236,17 @@ static void daemon_on_status(uv_timer_t *timer)
 
     driver_health(daemon->driver, &health);
     daemon_watchdog(daemon, &health);
-    (void)notify_status("%u jobs, %u workers, %u/%u peers", health.jobs, health.workers, health.peers_up, health.peers);
+    (void)notify_status("%u jobs, %u workers, %u/%u peers", health.jobs, health.workers,
+                        health.peers_up, health.peers);
 }
 
 static int start_fail(const char *what, const char *why, int status)
 {
-    fprintf(stderr, "error: seqsyncd cannot start: %s\n  %s\n  try: seqsyncd --check-config\n", what, why);
+    fprintf(stderr, "error: seqsyncd cannot start: %s\n  %s\n  try: seqsyncd --check-config\n",
+            what, why);
     fflush(stderr);
-    /* Threads and half-open sockets are in unknown states; the kernel cleans up better than we could. */
+    /* Threads and half-open sockets are in unknown states; the kernel cleans up better than we
+     * could. */
     _exit(status);
 }
 
@@ -268,9 +279,11 @@ static void daemon_open(struct daemon *daemon)
         start_fail("no ZeroMQ context", zmq_strerror(zmq_errno()), EX_OSERR);
     }
     if (notify_take_listen_fd(&listen_fd) < 0) {
-        start_fail("socket activation", "systemd passed something else than one SEQPACKET socket", EX_CONFIG);
+        start_fail("socket activation", "systemd passed something else than one SEQPACKET socket",
+                   EX_CONFIG);
     }
-    r = driver_new(&daemon->loop, daemon->zmq, &config, listen_fd, &daemon->driver, why, sizeof(why));
+    r = driver_new(&daemon->loop, daemon->zmq, &config, listen_fd, &daemon->driver, why,
+                   sizeof(why));
     if (r < 0) {
         start_fail(strerror(-r), why, exit_status_of(r));
     }
@@ -282,7 +295,9 @@ static void daemon_open(struct daemon *daemon)
     daemon->status_timer.data = daemon;
     daemon->watchdog_ns = notify_watchdog_interval_ns();
     const uint64_t watchdog_ms = daemon->watchdog_ns / 4 / LOOP_NS_PER_MS + 1;
-    const uint64_t ms = daemon->watchdog_ns != 0 && watchdog_ms < STATUS_INTERVAL_MS ? watchdog_ms : STATUS_INTERVAL_MS;
+    const uint64_t ms = daemon->watchdog_ns != 0 && watchdog_ms < STATUS_INTERVAL_MS
+                            ? watchdog_ms
+                            : STATUS_INTERVAL_MS;
     uv_timer_start(&daemon->status_timer, daemon_on_status, ms, ms);
     if (arg_exit_with_fd >= 0) {
         r = uv_poll_init(&daemon->loop, &daemon->exit_poll, arg_exit_with_fd);
@@ -298,12 +313,14 @@ static void daemon_open(struct daemon *daemon)
 static void print_leftover(void *ctx, const char *type, bool closing)
 {
     (void)ctx;
-    log_msg(LOG_LEVEL_ERROR, "a handle of type %s was left open at exit%s", type, closing ? " (closing)" : "");
+    log_msg(LOG_LEVEL_ERROR, "a handle of type %s was left open at exit%s", type,
+            closing ? " (closing)" : "");
 }
 
 static int daemon_finish(struct daemon *daemon)
 {
-    /* libzmq may hang here if one of its pipes is stuck: a deadline by SIGALRM, whose default is to end the process. */
+    /* libzmq may hang here if one of its pipes is stuck: a deadline by SIGALRM, whose default is to
+     * end the process. */
     alarm(TERM_DEADLINE_S);
     zmq_ctx_term(daemon->zmq);
     alarm(0);
@@ -316,7 +333,8 @@ static int daemon_finish(struct daemon *daemon)
     for (int turn = 0; turn < 10 && uv_loop_alive(&daemon->loop); turn++) {
         uv_run(&daemon->loop, UV_RUN_NOWAIT);
     }
-    if (loop_leftovers(&daemon->loop, print_leftover, NULL) > 0 || uv_loop_close(&daemon->loop) != 0) {
+    if (loop_leftovers(&daemon->loop, print_leftover, NULL) > 0 ||
+        uv_loop_close(&daemon->loop) != 0) {
         return EX_SOFTWARE;
     }
     log_msg(LOG_LEVEL_NOTICE, "stopped");
@@ -348,8 +366,9 @@ int main(int argc, char **argv)
     umask(0077);
     log_set_level((enum log_level)config.log_level);
     daemon_open(&daemon);
-    log_msg(LOG_LEVEL_NOTICE, "seqsyncd %s: %s, node %u of %u, workers at %s", SEQSYNC_VERSION_STRING, config.node_name,
-            config.node + 1, config.member_count, config.worker_socket);
+    log_msg(LOG_LEVEL_NOTICE, "seqsyncd %s: %s, node %u of %u, workers at %s",
+            SEQSYNC_VERSION_STRING, config.node_name, config.node + 1, config.member_count,
+            config.worker_socket);
     (void)notify_ready();
     uv_run(&daemon.loop, UV_RUN_DEFAULT);
     return daemon_finish(&daemon);

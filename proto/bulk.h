@@ -1,6 +1,6 @@
 /*
- * Header of a bulk frame, the first part of a two-part ZeroMQ message whose second part is the payload. Little endian,
- * fixed size, no protobuf: it is on the path of every byte.
+ * Header of a bulk frame, the first part of a two-part ZeroMQ message whose second part is the
+ * payload. Little endian, fixed size, no protobuf: it is on the path of every byte.
  */
 #ifndef SEQSYNC_PROTO_BULK_H
 #define SEQSYNC_PROTO_BULK_H
@@ -11,10 +11,13 @@
 #define BULK_HEADER_BYTES 80
 
 enum bulk_kind {
-    BULK_KV = 1,        /* id = exchange, part = holder rank; offset into the holder's region of the inbox, K then V */
-    BULK_RETURN = 2,    /* id = exchange, part = holder rank; a node's partial dK/dV, laid out like BULK_KV */
-    BULK_PARTIAL = 3,   /* id = bucket, part = owner node; a node's partial sum of the owner's slice */
-    BULK_RESULT = 4,    /* id = bucket, part = owner node; the owner's finished slice */
+    BULK_KV = 1, /* id = exchange, part = holder rank; offset into the holder's region of the inbox,
+                    K then V */
+    BULK_RETURN =
+        2, /* id = exchange, part = holder rank; a node's partial dK/dV, laid out like BULK_KV */
+    BULK_PARTIAL =
+        3,           /* id = bucket, part = owner node; a node's partial sum of the owner's slice */
+    BULK_RESULT = 4, /* id = bucket, part = owner node; the owner's finished slice */
     BULK_PARAMETER = 5, /* id = bucket, part = root rank; parameters */
 };
 
@@ -30,14 +33,16 @@ struct bulk_header {
     uint32_t id;
     uint32_t length; /* payload bytes */
     uint16_t part;
-    uint8_t kind; /* enum bulk_kind */
-    uint8_t node; /* sender */
+    uint8_t kind;   /* enum bulk_kind */
+    uint8_t node;   /* sender */
     uint32_t flags; /* bit 0: the transfer holds non-finite values */
 };
 
 void bulk_header_encode(const struct bulk_header *header, uint8_t bytes[BULK_HEADER_BYTES]);
 
-/* Decodes untrusted bytes. NULL, or a static sentence: magic, version, kind, offset + length beyond total. */
-const char *bulk_header_decode(const uint8_t *bytes, size_t length, size_t payload_length, struct bulk_header *ret);
+/* Decodes untrusted bytes. NULL, or a static sentence: magic, version, kind, offset + length beyond
+ * total. */
+const char *bulk_header_decode(const uint8_t *bytes, size_t length, size_t payload_length,
+                               struct bulk_header *ret);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * One rank's part of a plan as bytes in a sealed memfd: a header and flat arrays of the structs of types.h in host layout
- * (both ends are on one machine). The daemon writes it; the worker maps it read-only, checks every bound, and uses it in
- * place.
+ * One rank's part of a plan as bytes in a sealed memfd: a header and flat arrays of the structs of
+ * types.h in host layout (both ends are on one machine). The daemon writes it; the worker maps it
+ * read-only, checks every bound, and uses it in place.
  */
 #ifndef SEQSYNC_PROTO_PART_H
 #define SEQSYNC_PROTO_PART_H
@@ -27,10 +27,12 @@ struct part_space {
 
 struct part {
     struct part_space spaces[SEQSYNC_SPACES_N];
-    const int64_t (*local_rows)[SEQSYNC_SPACES_N];        /* [local_count]: K/V rows of each rank of this node */
+    const int64_t (
+        *local_rows)[SEQSYNC_SPACES_N]; /* [local_count]: K/V rows of each rank of this node */
     const int64_t (*local_return_rows)[SEQSYNC_SPACES_N]; /* [local_count] */
     const uint32_t *local_ranks;                          /* [local_count], ascending */
-    const int64_t *sequence_ends;                         /* [sequence_count]: global index after each sequence's last token */
+    const int64_t
+        *sequence_ends; /* [sequence_count]: global index after each sequence's last token */
     uint32_t local_count;
     uint32_t sequence_count;
     uint32_t rank;
@@ -47,8 +49,9 @@ bool part_bytes(const struct part *part, size_t *ret);
 void part_encode(const struct part *part, uint8_t *bytes);
 
 /*
- * Checks the bytes and points *ret into them (they must stay mapped and be 64-byte aligned). NULL, or a static sentence:
- * sizes, counts, rows outside the shard, tiles outside their source's view or the return buffer.
+ * Checks the bytes and points *ret into them (they must stay mapped and be 64-byte aligned). NULL,
+ * or a static sentence: sizes, counts, rows outside the shard, tiles outside their source's view or
+ * the return buffer.
  */
 const char *part_decode(const uint8_t *bytes, size_t length, struct part *ret);
 

@@ -1,12 +1,15 @@
 /*
- * Error returns of the whole daemon: 0 is success, negative is a fatal negative errno that is forwarded unchanged,
- * positive is an outcome of the callee's own enum that its immediate caller handles and never forwards.
+ * Error returns of the whole daemon: 0 is success, negative is a fatal negative errno that is
+ * forwarded unchanged, positive is an outcome of the callee's own enum that its immediate caller
+ * handles and never forwards.
  *
  *     return err_origin(-ENOMEM);   where an error is born
  *     return err_trace(r);          where one passes through; free on success
- *     return err_fold(r);           where a positive outcome was not expected: it becomes -ENOTRECOVERABLE
+ *     return err_fold(r);           where a positive outcome was not expected: it becomes
+ * -ENOTRECOVERABLE
  *
- * With SEQSYNC_TRACE_ERRORS in the environment of a debug build each step is printed with file and line.
+ * With SEQSYNC_TRACE_ERRORS in the environment of a debug build each step is printed with file and
+ * line.
  */
 #ifndef SEQSYNC_BASE_ERR_H
 #define SEQSYNC_BASE_ERR_H

@@ -1,4 +1,5 @@
-/* Checked arithmetic for sizes and counts. Each returns true and writes *ret, or false and leaves it. */
+/* Checked arithmetic for sizes and counts. Each returns true and writes *ret, or false and leaves
+ * it. */
 #ifndef SEQSYNC_BASE_NUM_H
 #define SEQSYNC_BASE_NUM_H
 

@@ -2,8 +2,8 @@
 
 #define CONDUCTOR 0
 
-void control_log_init(struct control_log *log, uint32_t node, uint32_t node_count, const struct control_log_ops *ops,
-                      void *ctx)
+void control_log_init(struct control_log *log, uint32_t node, uint32_t node_count,
+                      const struct control_log_ops *ops, void *ctx)
 {
     *log = (struct control_log){.ops = *ops, .ctx = ctx, .node = node, .node_count = node_count};
 }

@@ -4,32 +4,35 @@
  *     engine_step(engine, &event, &actions);   perform the actions in order, before the next event
  *     engine_deadline_ns(engine)               feed EVENT_TICK no later than this
  *
- * It knows no clock, socket, protobuf or tensor. It sees only *committed* control entries, so that one node, three nodes
- * and a simulation differ outside it. Everything it needs for a job is allocated when the job is admitted; a step allocates
- * nothing. It is deterministic: the same events give the same actions.
+ * It knows no clock, socket, protobuf or tensor. It sees only *committed* control entries, so that
+ * one node, three nodes and a simulation differ outside it. Everything it needs for a job is
+ * allocated when the job is admitted; a step allocates nothing. It is deterministic: the same
+ * events give the same actions.
  *
- * Roles. Node 0 of the member list conducts: joins and gathers go to it, it proposes entries and says what is agreed.
- * A node takes part in a job if it has ranks of it.
+ * Roles. Node 0 of the member list conducts: joins and gathers go to it, it proposes entries and
+ * says what is agreed. A node takes part in a job if it has ranks of it.
  *
  * A job's life, on a node with ranks of it:
  *   WORKER_HELLO   -> JOIN to the conductor; when all ranks joined it proposes JOB_FORMED
  *   COMMITTED formed -> WELCOME to the local workers
- *   WORKER_REGISTER from all local ranks -> ACTION_ADMIT -> ADMITTED -> GATHER_REGISTER for each of them
+ *   WORKER_REGISTER from all local ranks -> ACTION_ADMIT -> ADMITTED -> GATHER_REGISTER for each of
+ * them
  *                  -> agreed: REGISTERED to the workers
- *   WORKER_BEGIN   -> GATHER_BATCH; agreed -> ACTION_PLAN -> PLANNED -> GATHER_PLAN; agreed -> STEP_START to the workers.
- *                  So nobody can send to a node that does not expect it yet.
- *   WORKER_READY   KV: SEND to each node that has a move of this rank; RAISE nothing (local readers watch the rank's own word)
- *                  RETURN, GRADIENT, PARAMETER: see bucket.h and returns.h
- *   RECEIVED kv    -> RAISE kv_ready
- *   WORKER_COMMIT  held until this node has every result of the step, then GATHER_COMMIT; agreed: COMMITTED to the workers
- *   WORKER_LEAVE   -> GATHER_LEAVE; agreed -> the conductor proposes JOB_ENDED with code 0
- *   anything wrong -> FAIL to the conductor, which proposes JOB_ENDED; committed: FAILURE to all local workers, the state
- *                  word is raised, ACTION_END. If the conductor is the one that is lost, each node ends the job by itself.
+ *   WORKER_BEGIN   -> GATHER_BATCH; agreed -> ACTION_PLAN -> PLANNED -> GATHER_PLAN; agreed ->
+ * STEP_START to the workers. So nobody can send to a node that does not expect it yet. WORKER_READY
+ * KV: SEND to each node that has a move of this rank; RAISE nothing (local readers watch the rank's
+ * own word) RETURN, GRADIENT, PARAMETER: see bucket.h and returns.h RECEIVED kv    -> RAISE
+ * kv_ready WORKER_COMMIT  held until this node has every result of the step, then GATHER_COMMIT;
+ * agreed: COMMITTED to the workers WORKER_LEAVE   -> GATHER_LEAVE; agreed -> the conductor proposes
+ * JOB_ENDED with code 0 anything wrong -> FAIL to the conductor, which proposes JOB_ENDED;
+ * committed: FAILURE to all local workers, the state word is raised, ACTION_END. If the conductor
+ * is the one that is lost, each node ends the job by itself.
  *
- * Failures that the engine names: a worker lost or left in mid-job; a peer lost; a gather whose members did not all come
- * before its deadline (it names who is missing and what each did last); digests that differ (it names the minority, or all
- * if there is none); duplicates; stale or future sequence numbers; attested tokens that differ from the plan; missing
- * contributions at commit; non-finite sums under the policy "fail"; a step that exceeds its deadline.
+ * Failures that the engine names: a worker lost or left in mid-job; a peer lost; a gather whose
+ * members did not all come before its deadline (it names who is missing and what each did last);
+ * digests that differ (it names the minority, or all if there is none); duplicates; stale or future
+ * sequence numbers; attested tokens that differ from the plan; missing contributions at commit;
+ * non-finite sums under the policy "fail"; a step that exceeds its deadline.
  */
 #ifndef SEQSYNC_CORE_ENGINE_H
 #define SEQSYNC_CORE_ENGINE_H
@@ -53,21 +56,24 @@ struct engine_config {
 
 /* A transfer or sum that io knows the memory of. */
 enum transfer_kind {
-    TRANSFER_KV = 1,        /* id = exchange, part = holder rank */
-    TRANSFER_RETURN = 2,    /* id = exchange, part = holder rank */
-    TRANSFER_PARTIAL = 3,   /* id = bucket, part = owner node: a node's partial of that owner's slice */
+    TRANSFER_KV = 1,     /* id = exchange, part = holder rank */
+    TRANSFER_RETURN = 2, /* id = exchange, part = holder rank */
+    TRANSFER_PARTIAL =
+        3, /* id = bucket, part = owner node: a node's partial of that owner's slice */
     TRANSFER_RESULT = 4,    /* id = bucket, part = owner node */
     TRANSFER_PARAMETER = 5, /* id = bucket, part = root rank */
 };
 
 enum sum_kind {
-    SUM_RETURN = 1,       /* id = exchange, part = holder rank: this node's plan_sums of that holder */
-    SUM_LOCAL = 2,        /* id = bucket: local contributions -> partial; if the job has one node, -> result, divided */
-    SUM_OWNED = 3,        /* id = bucket: all nodes' partials of this node's slice -> result, divided */
-    SUM_PARAMETER = 4,    /* id = bucket, part = root rank (local): its buffer -> result */
+    SUM_RETURN = 1, /* id = exchange, part = holder rank: this node's plan_sums of that holder */
+    SUM_LOCAL = 2,  /* id = bucket: local contributions -> partial; if the job has one node, ->
+                       result, divided */
+    SUM_OWNED = 3,  /* id = bucket: all nodes' partials of this node's slice -> result, divided */
+    SUM_PARAMETER = 4, /* id = bucket, part = root rank (local): its buffer -> result */
 };
 
-/* What the engine must know of a plan; made by io from struct plan, borrowed from PLANNED until ACTION_STEP_END. */
+/* What the engine must know of a plan; made by io from struct plan, borrowed from PLANNED until
+ * ACTION_STEP_END. */
 struct step_send {
     uint32_t holder; /* local rank */
     uint32_t node;   /* that needs rows of it */
@@ -78,7 +84,8 @@ struct step_receive {
 struct step_return {
     uint32_t holder;
     uint32_t rank_count; /* local ranks whose return buffers are read */
-    uint32_t node_count; /* holder is local: nodes that send a partial. Else 0: this node sends its partial to holder's */
+    uint32_t node_count; /* holder is local: nodes that send a partial. Else 0: this node sends its
+                            partial to holder's */
     const uint32_t *ranks;
     const uint32_t *nodes;
 };
@@ -86,12 +93,14 @@ struct step_shape {
     struct {
         const struct step_send *sends; /* sorted by holder */
         const struct step_receive *receives;
-        const struct step_return *returns; /* every local holder (even without terms), and remote holders with terms */
+        const struct step_return
+            *returns; /* every local holder (even without terms), and remote holders with terms */
         uint32_t send_count;
         uint32_t receive_count;
         uint32_t return_count;
     } spaces[SEQSYNC_SPACES_N];
-    const int64_t *local_tokens; /* [local ranks, ascending rank]: rows in the token space, to check attestations */
+    const int64_t *local_tokens; /* [local ranks, ascending rank]: rows in the token space, to check
+                                    attestations */
     const int64_t *local_area;   /* likewise: planned area of self-attention */
     int64_t total_tokens;
     uint64_t plan_digest;
@@ -108,17 +117,17 @@ enum event_kind {
     EVENT_WORKER_REDUCE,
     EVENT_WORKER_COMMIT,
     EVENT_WORKER_LEAVE,
-    EVENT_WORKER_LOST,  /* EOF, exit, or a violation of the wire contract */
-    EVENT_PEER_UP,      /* a Hello arrived that fits the config */
-    EVENT_PEER_HEARD,   /* any valid message */
-    EVENT_PEER_LOST,    /* connection ended, new incarnation, or a violation */
+    EVENT_WORKER_LOST, /* EOF, exit, or a violation of the wire contract */
+    EVENT_PEER_UP,     /* a Hello arrived that fits the config */
+    EVENT_PEER_HEARD,  /* any valid message */
+    EVENT_PEER_LOST,   /* connection ended, new incarnation, or a violation */
     EVENT_MESSAGE,
-    EVENT_COMMITTED,    /* an entry of the control log */
-    EVENT_ADMITTED,     /* answer to ACTION_ADMIT */
-    EVENT_PLANNED,      /* answer to ACTION_PLAN */
-    EVENT_RECEIVED,     /* a whole transfer is in its place */
-    EVENT_SUMMED,       /* answer to ACTION_SUM */
-    EVENT_JOB_BROKEN,   /* io cannot serve the job any more, e.g. a damaged transfer */
+    EVENT_COMMITTED,  /* an entry of the control log */
+    EVENT_ADMITTED,   /* answer to ACTION_ADMIT */
+    EVENT_PLANNED,    /* answer to ACTION_PLAN */
+    EVENT_RECEIVED,   /* a whole transfer is in its place */
+    EVENT_SUMMED,     /* answer to ACTION_SUM */
+    EVENT_JOB_BROKEN, /* io cannot serve the job any more, e.g. a damaged transfer */
 };
 
 struct event {
@@ -166,7 +175,7 @@ struct event {
         struct {
             uint32_t worker;
             uint64_t step;
-            int64_t area; /* -1 = not counted */
+            int64_t area;              /* -1 = not counted */
             uint64_t parameter_digest; /* 0 = not given */
             struct rank_report report;
         } commit;
@@ -174,11 +183,11 @@ struct event {
             uint32_t worker;
             int32_t code;     /* LOST: enum seqsync_status to fail the job with */
             const char *text; /* LOST: how, e.g. "killed by signal 9" */
-        } worker; /* LEAVE, LOST */
+        } worker;             /* LEAVE, LOST */
         struct {
             uint32_t node;
             const char *text; /* LOST: how */
-        } peer; /* UP, HEARD, LOST */
+        } peer;               /* UP, HEARD, LOST */
         struct {
             uint32_t node;
             const struct message *message;
@@ -213,7 +222,8 @@ struct event {
             uint32_t id;
             uint32_t part;
             bool nonfinite;
-            int32_t rank; /* local rank whose contribution was non-finite first, -1 = none or a peer's */
+            int32_t rank; /* local rank whose contribution was non-finite first, -1 = none or a
+                             peer's */
         } summed;
         struct {
             uint64_t job;
@@ -222,7 +232,14 @@ struct event {
     };
 };
 
-enum reply_kind { REPLY_WELCOME = 1, REPLY_REGISTERED, REPLY_STEP_START, REPLY_REDUCED, REPLY_COMMITTED, REPLY_FAILURE };
+enum reply_kind {
+    REPLY_WELCOME = 1,
+    REPLY_REGISTERED,
+    REPLY_STEP_START,
+    REPLY_REDUCED,
+    REPLY_COMMITTED,
+    REPLY_FAILURE
+};
 
 enum word_kind {
     WORD_STATE = 1,       /* value = code */
@@ -235,8 +252,8 @@ enum word_kind {
 
 enum action_kind {
     ACTION_REPLY = 1,
-    ACTION_CLOSE,    /* the worker's connection, after what was sent to it */
-    ACTION_MESSAGE,  /* to a peer; never to oneself */
+    ACTION_CLOSE,   /* the worker's connection, after what was sent to it */
+    ACTION_MESSAGE, /* to a peer; never to oneself */
     ACTION_PING,
     ACTION_PROPOSE,
     ACTION_ADMIT,    /* make page, gradient arenas and results of the job -> ADMITTED */
@@ -245,8 +262,9 @@ enum action_kind {
     ACTION_SEND,     /* -> nothing; the peer's RECEIVED */
     ACTION_SUM,      /* -> SUMMED */
     ACTION_RAISE,
-    ACTION_END,      /* the job is over here: cancel sums and transfers, free its memory when they are done */
-    ACTION_TRACE,    /* one line for the log */
+    ACTION_END,   /* the job is over here: cancel sums and transfers, free its memory when they are
+                     done */
+    ACTION_TRACE, /* one line for the log */
 };
 
 struct action {
@@ -255,9 +273,9 @@ struct action {
         struct {
             uint32_t worker;
             enum reply_kind kind;
-            uint64_t job; /* WELCOME, REGISTERED, STEP_START: whose */
-            uint64_t step; /* STEP_START, COMMITTED */
-            bool skip;     /* COMMITTED */
+            uint64_t job;   /* WELCOME, REGISTERED, STEP_START: whose */
+            uint64_t step;  /* STEP_START, COMMITTED */
+            bool skip;      /* COMMITTED */
             uint32_t bytes; /* REDUCED */
             const void *values;
             const struct job_end *end; /* FAILURE */
@@ -312,7 +330,8 @@ struct action {
     };
 };
 
-/* Actions of one step. Valid, with all they point to, until the next engine_step(). Owned by the engine. */
+/* Actions of one step. Valid, with all they point to, until the next engine_step(). Owned by the
+ * engine. */
 struct actions {
     const struct action *items;
     uint32_t count;
@@ -356,7 +375,8 @@ struct job_view {
     const struct job_end *end; /* FAILED, ENDED */
 };
 
-/* Jobs known here, running first, then the last ended ones (kept while there is room). Returns the count, at most max. */
+/* Jobs known here, running first, then the last ended ones (kept while there is room). Returns the
+ * count, at most max. */
 uint32_t engine_jobs(const struct engine *engine, struct job_view *ret_jobs, uint32_t max);
 
 struct peer_view {

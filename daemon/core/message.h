@@ -1,6 +1,7 @@
 /*
- * What daemons say to each other, as plain data. io turns these into protobuf and back, and has validated every field
- * (ranges, counts, names) before the engine sees one. Pointers are borrowed for the call that carries the message.
+ * What daemons say to each other, as plain data. io turns these into protobuf and back, and has
+ * validated every field (ranges, counts, names) before the engine sees one. Pointers are borrowed
+ * for the call that carries the message.
  */
 #ifndef SEQSYNC_CORE_MESSAGE_H
 #define SEQSYNC_CORE_MESSAGE_H
@@ -29,7 +30,8 @@ enum gather_kind {
     GATHER_KINDS_N = 7,
 };
 
-/* What a rank reports when it commits; the agreed COMMIT carries world_size of them, in rank order. */
+/* What a rank reports when it commits; the agreed COMMIT carries world_size of them, in rank order.
+ */
 struct rank_report {
     int64_t tokens;
     uint64_t compute_ns;
@@ -37,7 +39,8 @@ struct rank_report {
     uint64_t kv_remote_bytes;
     double loss; /* NaN = none */
 };
-_Static_assert(sizeof(struct rank_report) * SEQSYNC_RANKS_MAX < 60 * 1024, "an agreed commit fits a peer frame");
+_Static_assert(sizeof(struct rank_report) * SEQSYNC_RANKS_MAX < 60 * 1024,
+               "an agreed commit fits a peer frame");
 
 enum message_kind {
     MESSAGE_JOIN = 1,

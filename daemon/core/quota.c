@@ -38,7 +38,8 @@ int quota_charge(struct quota *quota, uint32_t uid, uint64_t bytes)
     if (bytes > quota->limit_bytes - quota->used_bytes) {
         return QUOTA_FULL;
     }
-    if (bytes > quota->user_limit_bytes || quota->users[i].used_bytes > quota->user_limit_bytes - bytes) {
+    if (bytes > quota->user_limit_bytes ||
+        quota->users[i].used_bytes > quota->user_limit_bytes - bytes) {
         return QUOTA_USER_FULL;
     }
     quota->users[i].uid = uid;

@@ -1,6 +1,6 @@
 /*
- * What workers may pin: bytes of shared memory, by user and in all. Everything lent to a worker is charged here before it
- * is made, and given back when the daemon has freed it. Holds numbers only.
+ * What workers may pin: bytes of shared memory, by user and in all. Everything lent to a worker is
+ * charged here before it is made, and given back when the daemon has freed it. Holds numbers only.
  */
 #ifndef SEQSYNC_CORE_QUOTA_H
 #define SEQSYNC_CORE_QUOTA_H

@@ -1,11 +1,13 @@
 /*
- * Happy path: the loop submits a send; the sending thread cuts it into frames, hands each to libzmq without copying, and
- * when libzmq has let go of all of them the send is reported done in the loop. The receiving thread checks a frame's header,
- * sender and checksum, and places its payload; the frame that completes a transfer is reported as an arrival.
+ * Happy path: the loop submits a send; the sending thread cuts it into frames, hands each to libzmq
+ * without copying, and when libzmq has let go of all of them the send is reported done in the loop.
+ * The receiving thread checks a frame's header, sender and checksum, and places its payload; the
+ * frame that completes a transfer is reported as an arrival.
  *
- * Failure modes: a peer that does not read fills its socket: its sends wait here, the others go on. A peer that is gone: its
- * connection has no pipe (ZMQ_IMMEDIATE), its sends wait until the engine ends the job and they are cancelled. A frame that
- * does not fit what is expected breaks its job. A frame from somebody who is not the node it names is dropped.
+ * Failure modes: a peer that does not read fills its socket: its sends wait here, the others go on.
+ * A peer that is gone: its connection has no pipe (ZMQ_IMMEDIATE), its sends wait until the engine
+ * ends the job and they are cancelled. A frame that does not fit what is expected breaks its job. A
+ * frame from somebody who is not the node it names is dropped.
  */
 #include "daemon/io/bulk.h"
 
@@ -92,7 +94,8 @@ static void report_push(struct bulk *bulk, const struct report *from)
     struct report *report = malloc(sizeof(*report));
 
     if (report == NULL) {
-        /* The engine's deadline will name who is waited for; there is nothing better to say without memory. */
+        /* The engine's deadline will name who is waited for; there is nothing better to say without
+         * memory. */
         return;
     }
     *report = *from;
@@ -119,7 +122,8 @@ static void bulk_deliver(struct bulk *bulk)
         if (report->kind == REPORT_ARRIVAL) {
             bulk->config.ops.on_arrival(bulk->config.ctx, &report->arrival);
         } else {
-            bulk->config.ops.on_broken(bulk->config.ctx, report->job, report->node, report->code, report->text);
+            bulk->config.ops.on_broken(bulk->config.ctx, report->job, report->node, report->code,
+                                       report->text);
         }
         free(report);
     }
@@ -136,7 +140,8 @@ static void bulk_on_reported(uv_async_t *async)
 
 /* ---- sending thread ---- */
 
-/* Drops one reference of a send; the last one hands it back to the loop. Any thread (libzmq's IO threads too). */
+/* Drops one reference of a send; the last one hands it back to the loop. Any thread (libzmq's IO
+ * threads too). */
 static void send_unref(struct bulk *bulk, struct bulk_send *send)
 {
     if (atomic_fetch_sub(&send->outstanding, 1) > 1) {
@@ -164,12 +169,14 @@ static void frame_on_free(void *data, void *hint)
 }
 
 /* Payload message of the next frame: borrows the piece's memory until frame_on_free(). */
-static int frame_payload(struct bulk *bulk, struct bulk_send *send, zmq_msg_t *ret, size_t *ret_length)
+static int frame_payload(struct bulk *bulk, struct bulk_send *send, zmq_msg_t *ret,
+                         size_t *ret_length)
 {
     size_t length = 0;
     uint8_t *data = NULL;
 
-    while (send->piece < send->piece_count && send->piece_offset == send->pieces[send->piece].bytes) {
+    while (send->piece < send->piece_count &&
+           send->piece_offset == send->pieces[send->piece].bytes) {
         send->piece++;
         send->piece_offset = 0;
     }
@@ -206,7 +213,8 @@ static int frame_send(struct bulk *bulk, struct bulk_peer *peer, struct bulk_sen
     int events = 0;
     size_t size = sizeof(events);
 
-    /* Asked first, since a payload message must not be made for nothing: undoing it would look like a finished frame. */
+    /* Asked first, since a payload message must not be made for nothing: undoing it would look like
+     * a finished frame. */
     if (zmq_getsockopt(peer->socket, ZMQ_EVENTS, &events, &size) != 0) {
         return err_origin(-zmq_errno());
     }
@@ -268,7 +276,8 @@ static bool peer_pump(struct bulk *bulk, struct bulk_peer *peer)
         }
         const int r = frame_send(bulk, peer, send);
         if (r < 0) {
-            /* No room, or no memory: try again when the socket says so, or after the poll's timeout. */
+            /* No room, or no memory: try again when the socket says so, or after the poll's
+             * timeout. */
             peer->blocked = true;
             break;
         }
@@ -317,7 +326,8 @@ static void sender_wait(struct bulk *bulk)
             items[n++] = (zmq_pollitem_t){.socket = bulk->peers[i].socket, .events = ZMQ_POLLOUT};
         }
     }
-    /* A cancelled send of a blocked peer is found by the wake-up; the timeout only covers a failed allocation. */
+    /* A cancelled send of a blocked peer is found by the wake-up; the timeout only covers a failed
+     * allocation. */
     (void)zmq_poll(items, n, n > 1 ? 100 : -1);
     if ((items[0].revents & ZMQ_POLLIN) != 0) {
         clear_fd(bulk->send_wake);
@@ -358,7 +368,8 @@ static bool frame_is_from(const struct bulk *bulk, zmq_msg_t *payload, uint8_t n
     return curve_is_from(bulk->config.curve, payload, node);
 }
 
-static void frame_broken(struct bulk *bulk, const struct bulk_header *header, int32_t code, const char *text)
+static void frame_broken(struct bulk *bulk, const struct bulk_header *header, int32_t code,
+                         const char *text)
 {
     report_push(bulk, &(struct report){.kind = REPORT_BROKEN,
                                        .job = header->job,
@@ -374,7 +385,8 @@ static void frame_place(struct bulk *bulk, const struct bulk_header *header, con
 
     if (checksum_xxh3(payload, header->length) != header->checksum) {
         atomic_fetch_add(&bulk->checksum_errors, 1);
-        frame_broken(bulk, header, SEQSYNC_ERR_CHECKSUM, "the checksum of a frame does not fit its payload");
+        frame_broken(bulk, header, SEQSYNC_ERR_CHECKSUM,
+                     "the checksum of a frame does not fit its payload");
         return;
     }
     const int r = bulk_table_place(&bulk->table, header, payload, &complete, &text);
@@ -402,7 +414,8 @@ static void frame_place(struct bulk *bulk, const struct bulk_header *header, con
     }
 }
 
-/* Takes one message of exactly two parts; anything else is dropped whole. False if there is none. */
+/* Takes one message of exactly two parts; anything else is dropped whole. False if there is none.
+ */
 static bool receiver_take(struct bulk *bulk)
 {
     struct bulk_header header;
@@ -428,7 +441,8 @@ static bool receiver_take(struct bulk *bulk)
         }
     }
     if (n == 2 &&
-        bulk_header_decode(zmq_msg_data(&parts[0]), zmq_msg_size(&parts[0]), zmq_msg_size(&parts[1]), &header) == NULL &&
+        bulk_header_decode(zmq_msg_data(&parts[0]), zmq_msg_size(&parts[0]),
+                           zmq_msg_size(&parts[1]), &header) == NULL &&
         frame_is_from(bulk, &parts[1], header.node)) {
         frame_place(bulk, &header, zmq_msg_data(&parts[1]));
     } else if (n > 0) {
@@ -457,7 +471,8 @@ static void *receiver_main(void *arg)
 
 static int socket_options(void *socket)
 {
-    const int hwm = BULK_HWM, zero = 0, one = 1, interval = 50, interval_max = 1000, handshake = 5000;
+    const int hwm = BULK_HWM, zero = 0, one = 1, interval = 50, interval_max = 1000,
+              handshake = 5000;
     const int64_t max = WIRE_BULK_CHUNK_BYTES;
     int r = 0;
 
@@ -480,7 +495,8 @@ static int bulk_bind(struct bulk *bulk, char *ret_text, size_t size)
     char address[ENDPOINT_MAX];
     const char *why;
 
-    int r = endpoint_check_bind(endpoint, curve_enabled(config->curve), config->allow_plaintext, address, &why);
+    int r = endpoint_check_bind(endpoint, curve_enabled(config->curve), config->allow_plaintext,
+                                address, &why);
     if (r < 0) {
         snprintf(ret_text, size, "bulk endpoint %s: %s", endpoint, why);
         return err_trace(r);
@@ -495,7 +511,8 @@ static int bulk_bind(struct bulk *bulk, char *ret_text, size_t size)
     }
     if (zmq_bind(bulk->pull, address) != 0) {
         r = -zmq_errno();
-        snprintf(ret_text, size, "cannot listen on the bulk endpoint %s: %s", endpoint, zmq_strerror(-r));
+        snprintf(ret_text, size, "cannot listen on the bulk endpoint %s: %s", endpoint,
+                 zmq_strerror(-r));
         return err_origin(r);
     }
     return 0;
@@ -526,7 +543,8 @@ static int bulk_sockets(struct bulk *bulk, char *ret_text, size_t size)
     r = bulk_bind(bulk, ret_text, size);
     for (uint32_t i = 0; i < config->node_count && r == 0; i++) {
         if (i != config->node) {
-            snprintf(ret_text, size, "cannot make the bulk socket to %s at %s", config->names[i], config->endpoints[i]);
+            snprintf(ret_text, size, "cannot make the bulk socket to %s at %s", config->names[i],
+                     config->endpoints[i]);
             r = bulk_connect(bulk, i);
         }
     }

@@ -1,15 +1,17 @@
 /*
- * Bulk plane: tensors between daemons. One PULL socket per node receives from all peers, one PUSH socket per peer sends;
- * each direction has a thread of its own, so that a slow peer delays neither the loop nor the other peers.
+ * Bulk plane: tensors between daemons. One PULL socket per node receives from all peers, one PUSH
+ * socket per peer sends; each direction has a thread of its own, so that a slow peer delays neither
+ * the loop nor the other peers.
  *
- * A **transfer** is a run of bytes with a key (job, kind, id, part, sender) and a step. The receiver must expect it
- * before the sender may send it (the engine's GATHER_PLAN sees to that), so that every payload goes straight from
- * libzmq's buffer to its place; what nobody expects is dropped and counted. Frames of one transfer come in order on one
- * connection; a gap, a duplicate, a wrong length or a wrong checksum breaks the job and names the sender, it never makes a
- * wrong sum.
+ * A **transfer** is a run of bytes with a key (job, kind, id, part, sender) and a step. The
+ * receiver must expect it before the sender may send it (the engine's GATHER_PLAN sees to that), so
+ * that every payload goes straight from libzmq's buffer to its place; what nobody expects is
+ * dropped and counted. Frames of one transfer come in order on one connection; a gap, a duplicate,
+ * a wrong length or a wrong checksum breaks the job and names the sender, it never makes a wrong
+ * sum.
  *
- * Bounds: at most BULK_HWM frames a peer are inside libzmq at either end; the rest of a send is a descriptor here, not
- * bytes. A receiver never waits for anything but the lock of the table.
+ * Bounds: at most BULK_HWM frames a peer are inside libzmq at either end; the rest of a send is a
+ * descriptor here, not bytes. A receiver never waits for anything but the lock of the table.
  */
 #ifndef SEQSYNC_IO_BULK_H
 #define SEQSYNC_IO_BULK_H
@@ -58,7 +60,7 @@ struct bulk_ops {
 
 struct bulk_config {
     uv_loop_t *loop;
-    void *zmq; /* context */
+    void *zmq;            /* context */
     struct curve *curve;  /* NULL = no keys */
     bool allow_plaintext; /* beyond this machine without keys */
     uint32_t node;
@@ -78,19 +80,22 @@ struct bulk_counters {
     uint64_t checksum_errors;
 };
 
-/* Binds, connects, starts the threads. With one node there are no sockets. Negative errno; the reason in @ret_text[size]. */
+/* Binds, connects, starts the threads. With one node there are no sockets. Negative errno; the
+ * reason in @ret_text[size]. */
 int bulk_open(const struct bulk_config *config, struct bulk **ret, char *ret_text, size_t size);
 
 /*
- * Stops the threads and closes the sockets. What libzmq still holds is let go of by zmq_ctx_term(), which comes next;
- * then bulk_free() reports the last sends as done and frees all in a close callback. Both accept NULL.
+ * Stops the threads and closes the sockets. What libzmq still holds is let go of by zmq_ctx_term(),
+ * which comes next; then bulk_free() reports the last sends as done and frees all in a close
+ * callback. Both accept NULL.
  */
 void bulk_close(struct bulk *bulk);
 void bulk_free(struct bulk *bulk);
 
 /*
- * Expects the transfer @key of @step into @pieces (in order, together the whole transfer). Replaces an expectation of the
- * same key that is complete or of an earlier step. The memory must stay until bulk_forget(). -ENOMEM.
+ * Expects the transfer @key of @step into @pieces (in order, together the whole transfer). Replaces
+ * an expectation of the same key that is complete or of an earlier step. The memory must stay until
+ * bulk_forget(). -ENOMEM.
  */
 int bulk_expect(struct bulk *bulk, const struct bulk_key *key, uint64_t generation, uint64_t step,
                 const struct bulk_piece *pieces, uint32_t piece_count);
@@ -101,13 +106,17 @@ void bulk_forget(struct bulk *bulk, const struct bulk_key *key);
 /* Drops all of a job. */
 void bulk_forget_job(struct bulk *bulk, uint64_t job);
 
-/* One transfer to send. Allocated by the caller with room for its pieces; belongs to bulk until done(). */
+/* One transfer to send. Allocated by the caller with room for its pieces; belongs to bulk until
+ * done(). */
 struct bulk_send {
-    void (*done)(struct bulk_send *send); /* loop thread: libzmq is finished with all memory, or the send was cancelled */
-    struct bulk_header header; /* job, generation, step, id, part, kind, count, flags: set by the caller */
-    uint32_t node;             /* to */
+    void (*done)(struct bulk_send *send); /* loop thread: libzmq is finished with all memory, or the
+                                             send was cancelled */
+    struct bulk_header
+        header;    /* job, generation, step, id, part, kind, count, flags: set by the caller */
+    uint32_t node; /* to */
     uint32_t piece_count;
-    const struct bulk_piece *pieces; /* in order; stays until done(). May be empty: then one frame without payload goes */
+    const struct bulk_piece *pieces; /* in order; stays until done(). May be empty: then one frame
+                                        without payload goes */
     atomic_bool cancelled;
     /* bulk's own */
     struct bulk_send *next;

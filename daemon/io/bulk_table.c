@@ -39,14 +39,16 @@ static struct bulk_key key_normal(const struct bulk_key *key)
 
 static bool key_equal(const struct bulk_key *a, const struct bulk_key *b)
 {
-    return a->job == b->job && a->id == b->id && a->part == b->part && a->kind == b->kind && a->node == b->node;
+    return a->job == b->job && a->id == b->id && a->part == b->part && a->kind == b->kind &&
+           a->node == b->node;
 }
 
 static struct bulk_entry **table_slot(struct bulk_table *table, const struct bulk_key *key)
 {
     uint64_t hash = key->job * UINT64_C(0x9E3779B97F4A7C15);
 
-    hash ^= ((uint64_t)key->id << 32) ^ ((uint64_t)key->part << 16) ^ ((uint64_t)key->kind << 8) ^ key->node;
+    hash ^= ((uint64_t)key->id << 32) ^ ((uint64_t)key->part << 16) ^ ((uint64_t)key->kind << 8) ^
+            key->node;
     hash *= UINT64_C(0xD6E8FEB86659FD93);
     hash ^= hash >> 32;
     struct bulk_entry **slot = &table->buckets[hash % BULK_TABLE_BUCKETS];
@@ -63,8 +65,8 @@ static void entry_wait_idle(struct bulk_table *table, const struct bulk_entry *e
     }
 }
 
-int bulk_table_expect(struct bulk_table *table, const struct bulk_key *key, uint64_t generation, uint64_t step,
-                      const struct bulk_piece *pieces, uint32_t piece_count)
+int bulk_table_expect(struct bulk_table *table, const struct bulk_key *key, uint64_t generation,
+                      uint64_t step, const struct bulk_piece *pieces, uint32_t piece_count)
 {
     const struct bulk_key normal = key_normal(key);
     struct bulk_entry *made = calloc(1, sizeof(*made));
@@ -83,8 +85,11 @@ int bulk_table_expect(struct bulk_table *table, const struct bulk_key *key, uint
         entry_wait_idle(table, entry);
     }
     struct bulk_entry *next = entry->next;
-    *entry = (struct bulk_entry){
-        .next = next, .key = normal, .generation = generation, .step = step, .piece_count = piece_count};
+    *entry = (struct bulk_entry){.next = next,
+                                 .key = normal,
+                                 .generation = generation,
+                                 .step = step,
+                                 .piece_count = piece_count};
     for (uint32_t i = 0; i < piece_count; i++) {
         entry->pieces[i] = pieces[i];
         entry->total += pieces[i].bytes;
@@ -142,7 +147,8 @@ void bulk_table_forget_job(struct bulk_table *table, uint64_t job)
 }
 
 /* Copies @length bytes to @offset of the transfer; bounds were checked. */
-static void entry_copy(const struct bulk_entry *entry, uint64_t offset, const uint8_t *from, size_t length)
+static void entry_copy(const struct bulk_entry *entry, uint64_t offset, const uint8_t *from,
+                       size_t length)
 {
     for (uint32_t i = 0; i < entry->piece_count && length > 0; i++) {
         const struct bulk_piece *piece = &entry->pieces[i];
@@ -158,7 +164,8 @@ static void entry_copy(const struct bulk_entry *entry, uint64_t offset, const ui
     }
 }
 
-static int entry_check(const struct bulk_entry *entry, const struct bulk_header *header, const char **ret_text)
+static int entry_check(const struct bulk_entry *entry, const struct bulk_header *header,
+                       const char **ret_text)
 {
     if (entry == NULL || entry->generation != header->generation || entry->step != header->step) {
         return BULK_TABLE_UNEXPECTED;
@@ -174,8 +181,8 @@ static int entry_check(const struct bulk_entry *entry, const struct bulk_header 
     return 0;
 }
 
-int bulk_table_place(struct bulk_table *table, const struct bulk_header *header, const void *payload,
-                     bool *ret_complete, const char **ret_text)
+int bulk_table_place(struct bulk_table *table, const struct bulk_header *header,
+                     const void *payload, bool *ret_complete, const char **ret_text)
 {
     const struct bulk_key key = key_normal(&(struct bulk_key){.job = header->job,
                                                               .id = header->id,

@@ -1,6 +1,7 @@
 /*
- * Where expected transfers go. The receiving thread looks up and fills; the loop expects and forgets. While a frame is
- * copied its entry is pinned, and forgetting waits for that: afterwards nobody writes to the memory.
+ * Where expected transfers go. The receiving thread looks up and fills; the loop expects and
+ * forgets. While a frame is copied its entry is pinned, and forgetting waits for that: afterwards
+ * nobody writes to the memory.
  */
 #ifndef SEQSYNC_IO_BULK_TABLE_H
 #define SEQSYNC_IO_BULK_TABLE_H
@@ -32,22 +33,23 @@ struct bulk_table {
 
 enum bulk_table_outcome {
     BULK_TABLE_UNEXPECTED = 1, /* nobody waits for it (any more): drop it */
-    BULK_TABLE_BROKEN = 2,     /* it is expected, but lengths or offsets do not fit: *ret_text says how */
+    BULK_TABLE_BROKEN =
+        2, /* it is expected, but lengths or offsets do not fit: *ret_text says how */
 };
 
 int bulk_table_init(struct bulk_table *table);
 void bulk_table_deinit(struct bulk_table *table); /* frees what is left */
 
 /* As bulk_expect(), bulk_forget(), bulk_forget_job(). */
-int bulk_table_expect(struct bulk_table *table, const struct bulk_key *key, uint64_t generation, uint64_t step,
-                      const struct bulk_piece *pieces, uint32_t piece_count);
+int bulk_table_expect(struct bulk_table *table, const struct bulk_key *key, uint64_t generation,
+                      uint64_t step, const struct bulk_piece *pieces, uint32_t piece_count);
 void bulk_table_forget(struct bulk_table *table, const struct bulk_key *key);
 void bulk_table_forget_job(struct bulk_table *table, uint64_t job);
 
 /*
  * Puts one checked frame in its place. 0 and *ret_complete, or an outcome. Receiving thread.
  */
-int bulk_table_place(struct bulk_table *table, const struct bulk_header *header, const void *payload,
-                     bool *ret_complete, const char **ret_text);
+int bulk_table_place(struct bulk_table *table, const struct bulk_header *header,
+                     const void *payload, bool *ret_complete, const char **ret_text);
 
 #endif

@@ -240,7 +240,8 @@ static bool ended_in(const Seqsync__Peer__JobEnded *from, struct entry *ret)
     return true;
 }
 
-bool convert_entry_in(const Seqsync__Peer__PeerMessage *from, uint32_t node_count, struct entry *ret)
+bool convert_entry_in(const Seqsync__Peer__PeerMessage *from, uint32_t node_count,
+                      struct entry *ret)
 {
     const Seqsync__Peer__Entry *entry;
 

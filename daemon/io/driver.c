@@ -13,7 +13,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define DRIVER_DRAIN_NS UINT64_C(2000000000) /* a shutdown waits so long for jobs to end in good order */
+#define DRIVER_DRAIN_NS                                                                            \
+    UINT64_C(2000000000) /* a shutdown waits so long for jobs to end in good order */
 
 uint64_t driver_now(const struct driver *driver)
 {
@@ -43,8 +44,8 @@ static bool entry_has_node(const struct entry *entry, uint32_t node)
     return false;
 }
 
-static void feed_broken(struct driver *driver, uint64_t job, int32_t code, int32_t node, const char *text,
-                        const char *hint)
+static void feed_broken(struct driver *driver, uint64_t job, int32_t code, int32_t node,
+                        const char *text, const char *hint)
 {
     struct event event = {.kind = EVENT_JOB_BROKEN, .now_ns = driver_now(driver)};
 
@@ -73,8 +74,8 @@ static void driver_take_job(struct driver *driver, const struct entry *entry)
             break;
         }
     }
-    feed_broken(driver, entry->job, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node, "no room for another job",
-                "wait until others have ended");
+    feed_broken(driver, entry->job, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node,
+                "no room for another job", "wait until others have ended");
 }
 
 /* ---- actions ---- */
@@ -92,7 +93,8 @@ static void perform_message(struct driver *driver, const struct action *action)
     const int r = peer_port_send(driver->peer_port, action->message.node, &out.message);
     if (r < 0) {
         /* The port reports the peer as lost, or it is lost already; the engine acts on that. */
-        log_msg(LOG_LEVEL_DEBUG, "a message to %s is not sent: %s", driver->names[action->message.node], strerror(-r));
+        log_msg(LOG_LEVEL_DEBUG, "a message to %s is not sent: %s",
+                driver->names[action->message.node], strerror(-r));
     }
 }
 
@@ -100,10 +102,11 @@ static void perform_send(struct driver *driver, const struct action *action)
 {
     struct job *job = driver_job(driver, action->send.job);
 
-    if (job != NULL && job_send(job, action->send.step, action->send.kind, action->send.id, action->send.part,
-                                action->send.node, action->send.count, action->send.nonfinite) < 0) {
-        feed_broken(driver, job->id, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node, "out of memory for a transfer",
-                    "free memory on this node");
+    if (job != NULL &&
+        job_send(job, action->send.step, action->send.kind, action->send.id, action->send.part,
+                 action->send.node, action->send.count, action->send.nonfinite) < 0) {
+        feed_broken(driver, job->id, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node,
+                    "out of memory for a transfer", "free memory on this node");
     }
 }
 
@@ -111,10 +114,10 @@ static void perform_sum(struct driver *driver, const struct action *action)
 {
     struct job *job = driver_job(driver, action->sum.job);
 
-    if (job != NULL && job_sum(job, action->sum.step, action->sum.kind, action->sum.id, action->sum.part,
-                               action->sum.count) < 0) {
-        feed_broken(driver, job->id, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node, "out of memory for a sum",
-                    "free memory on this node");
+    if (job != NULL && job_sum(job, action->sum.step, action->sum.kind, action->sum.id,
+                               action->sum.part, action->sum.count) < 0) {
+        feed_broken(driver, job->id, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node,
+                    "out of memory for a sum", "free memory on this node");
     }
 }
 
@@ -176,8 +179,9 @@ static void perform(struct driver *driver, const struct action *action)
     case ACTION_RAISE:
         job = driver_job(driver, action->raise.job);
         if (job != NULL) {
-            job_raise(job, action->raise.word, action->raise.id, action->raise.index, action->raise.stamp,
-                      action->raise.count, action->raise.value, action->raise.skip);
+            job_raise(job, action->raise.word, action->raise.id, action->raise.index,
+                      action->raise.stamp, action->raise.count, action->raise.value,
+                      action->raise.skip);
         }
         return;
     case ACTION_TRACE:
@@ -200,13 +204,15 @@ static const char *event_text(const struct event *event)
     }
 }
 
-/* Copies an event with what it borrows. Only kinds that arise while actions are performed come here. */
+/* Copies an event with what it borrows. Only kinds that arise while actions are performed come
+ * here. */
 static void driver_queue(struct driver *driver, const struct event *event)
 {
     struct driver_pending *pending = malloc(sizeof(*pending));
 
     if (pending == NULL) {
-        log_msg(LOG_LEVEL_ERROR, "out of memory in the event queue; stopping rather than losing an event");
+        log_msg(LOG_LEVEL_ERROR,
+                "out of memory in the event queue; stopping rather than losing an event");
         abort();
     }
     pending->next = NULL;
@@ -295,12 +301,14 @@ static void job_on_admitted(void *ctx, struct job *job, int32_t code, const char
 {
     struct driver *driver = ctx;
 
-    driver_feed(driver, &(struct event){.kind = EVENT_ADMITTED,
-                                        .now_ns = driver_now(driver),
-                                        .admitted = {.job = job->id, .error = error, .code = code}});
+    driver_feed(driver,
+                &(struct event){.kind = EVENT_ADMITTED,
+                                .now_ns = driver_now(driver),
+                                .admitted = {.job = job->id, .error = error, .code = code}});
 }
 
-static void job_on_planned(void *ctx, struct job *job, uint64_t step, int32_t code, const char *error)
+static void job_on_planned(void *ctx, struct job *job, uint64_t step, int32_t code,
+                           const char *error)
 {
     struct driver *driver = ctx;
 
@@ -313,8 +321,8 @@ static void job_on_planned(void *ctx, struct job *job, uint64_t step, int32_t co
                                                     .code = code}});
 }
 
-static void job_on_summed(void *ctx, struct job *job, uint64_t step, enum sum_kind kind, uint32_t id, uint32_t part,
-                          bool nonfinite, int32_t rank)
+static void job_on_summed(void *ctx, struct job *job, uint64_t step, enum sum_kind kind,
+                          uint32_t id, uint32_t part, bool nonfinite, int32_t rank)
 {
     struct driver *driver = ctx;
 
@@ -333,7 +341,8 @@ static void job_on_broken(void *ctx, struct job *job, int32_t code, const char *
 {
     struct driver *driver = ctx;
 
-    feed_broken(driver, job->id, code, (int32_t)driver->node, text, "see the daemon's log on this node");
+    feed_broken(driver, job->id, code, (int32_t)driver->node, text,
+                "see the daemon's log on this node");
 }
 
 static void job_on_gone(void *ctx, struct job *job)
@@ -353,15 +362,16 @@ static void bulk_on_arrival(void *ctx, const struct bulk_arrival *arrival)
     struct job *job = driver_job(driver, arrival->key.job);
 
     _Static_assert((int)BULK_KV == (int)TRANSFER_KV && (int)BULK_RETURN == (int)TRANSFER_RETURN &&
-                       (int)BULK_PARTIAL == (int)TRANSFER_PARTIAL && (int)BULK_RESULT == (int)TRANSFER_RESULT &&
+                       (int)BULK_PARTIAL == (int)TRANSFER_PARTIAL &&
+                       (int)BULK_RESULT == (int)TRANSFER_RESULT &&
                        (int)BULK_PARAMETER == (int)TRANSFER_PARAMETER,
                    "frames and transfers count alike");
     if (job == NULL) {
         return; /* it ended while the frame was on its way */
     }
     if (job_arrived(job, arrival) < 0) {
-        feed_broken(driver, job->id, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node, "out of memory for a transfer",
-                    "free memory on this node");
+        feed_broken(driver, job->id, SEQSYNC_ERR_NO_MEMORY, (int32_t)driver->node,
+                    "out of memory for a transfer", "free memory on this node");
         return;
     }
     driver_feed(driver, &(struct event){.kind = EVENT_RECEIVED,
@@ -439,17 +449,18 @@ static int driver_open_curve(struct driver *driver, void *zmq, char *ret_text, s
 
 static int driver_open_bulk(struct driver *driver, void *zmq, char *ret_text, size_t size)
 {
-    const struct bulk_config bulk = {.loop = driver->loop,
-                                     .zmq = zmq,
-                                     .curve = driver->curve,
-                                     .allow_plaintext = driver->config->allow_plaintext,
-                                     .node = driver->node,
-                                     .node_count = driver->node_count,
-                                     .incarnation = driver->incarnation,
-                                     .names = driver->names,
-                                     .endpoints = driver->bulk_endpoints,
-                                     .ops = {.on_arrival = bulk_on_arrival, .on_broken = bulk_on_broken},
-                                     .ctx = driver};
+    const struct bulk_config bulk = {
+        .loop = driver->loop,
+        .zmq = zmq,
+        .curve = driver->curve,
+        .allow_plaintext = driver->config->allow_plaintext,
+        .node = driver->node,
+        .node_count = driver->node_count,
+        .incarnation = driver->incarnation,
+        .names = driver->names,
+        .endpoints = driver->bulk_endpoints,
+        .ops = {.on_arrival = bulk_on_arrival, .on_broken = bulk_on_broken},
+        .ctx = driver};
     const int r = bulk_open(&bulk, &driver->bulk, ret_text, size);
 
     driver->host.bulk = driver->bulk;
@@ -470,8 +481,8 @@ static int driver_open_peers(struct driver *driver, void *zmq, char *ret_text, s
         .endpoints = driver->endpoints,
         .bulk_endpoint = driver->bulk_endpoints[driver->node],
         .incarnation = driver->incarnation,
-        .cluster_digest =
-            peer_port_digest(driver->node_count, driver->names, driver->endpoints, driver->bulk_endpoints),
+        .cluster_digest = peer_port_digest(driver->node_count, driver->names, driver->endpoints,
+                                           driver->bulk_endpoints),
         .handshake_ms = (uint32_t)(config->handshake_ns / LOOP_NS_PER_MS),
         .ops = driver_peer_ops,
         .ctx = driver};
@@ -481,19 +492,20 @@ static int driver_open_peers(struct driver *driver, void *zmq, char *ret_text, s
 static int driver_open_workers(struct driver *driver, int listen_fd, char *ret_text, size_t size)
 {
     const struct config *config = driver->config;
-    const struct worker_port_config workers = {.loop = driver->loop,
-                                               .path = config->worker_socket,
-                                               .listen_fd = listen_fd,
-                                               .workers_max = (uint32_t)config->workers_max,
-                                               .workers_per_user_max = (uint32_t)config->workers_per_user_max,
-                                               .handshake_ms = (uint32_t)(config->handshake_ns / LOOP_NS_PER_MS),
-                                               .users = config->worker_users,
-                                               .user_count = config->worker_user_count,
-                                               .has_group = config->has_worker_group,
-                                               .group = config->worker_group,
-                                               .node_name = driver->names[driver->node],
-                                               .ops = driver_worker_ops,
-                                               .ctx = driver};
+    const struct worker_port_config workers = {
+        .loop = driver->loop,
+        .path = config->worker_socket,
+        .listen_fd = listen_fd,
+        .workers_max = (uint32_t)config->workers_max,
+        .workers_per_user_max = (uint32_t)config->workers_per_user_max,
+        .handshake_ms = (uint32_t)(config->handshake_ns / LOOP_NS_PER_MS),
+        .users = config->worker_users,
+        .user_count = config->worker_user_count,
+        .has_group = config->has_worker_group,
+        .group = config->worker_group,
+        .node_name = driver->names[driver->node],
+        .ops = driver_worker_ops,
+        .ctx = driver};
     return err_trace(worker_port_open(&workers, &driver->worker_port, ret_text, size));
 }
 
@@ -522,16 +534,18 @@ static uint64_t random_incarnation(void)
     return number;
 }
 
-/* An unknown key got in: CURVE protects nothing any more, and going on would be worse than stopping. */
+/* An unknown key got in: CURVE protects nothing any more, and going on would be worse than
+ * stopping. */
 static void driver_on_curve_open(void *ctx, int r)
 {
     (void)ctx;
-    log_msg(LOG_LEVEL_ERROR, "a stranger's key was not refused (%s); stopping at once", strerror(-r));
+    log_msg(LOG_LEVEL_ERROR, "a stranger's key was not refused (%s); stopping at once",
+            strerror(-r));
     _exit(EXIT_FAILURE);
 }
 
-int driver_new(uv_loop_t *loop, void *zmq, const struct config *config, int listen_fd, struct driver **ret,
-               char *ret_text, size_t text_size)
+int driver_new(uv_loop_t *loop, void *zmq, const struct config *config, int listen_fd,
+               struct driver **ret, char *ret_text, size_t text_size)
 {
     struct driver *driver = calloc(1, sizeof(*driver));
     int r;
@@ -563,7 +577,8 @@ int driver_new(uv_loop_t *loop, void *zmq, const struct config *config, int list
     r = r < 0 ? r : driver_open_admin(driver, zmq, ret_text, text_size);
     r = r < 0 ? r : driver_open_workers(driver, listen_fd, ret_text, text_size);
     if (r == 0 && driver->curve != NULL) {
-        r = curve_watch_start(driver->curve, loop, (uint32_t)(config->curve_check_ns / LOOP_NS_PER_MS),
+        r = curve_watch_start(driver->curve, loop,
+                              (uint32_t)(config->curve_check_ns / LOOP_NS_PER_MS),
                               driver_on_curve_open, driver);
     }
     if (r == 0) {
@@ -647,9 +662,10 @@ void driver_close(struct driver *driver, void (*on_closed)(void *ctx), void *ctx
     for (size_t i = 0; i < sizeof(driver->jobs) / sizeof(driver->jobs[0]); i++) {
         if (driver->jobs[i] != NULL && !driver->jobs[i]->ending) {
             char text[MESSAGE_TEXT_MAX];
-            snprintf(text, sizeof(text), "the daemon of %s is shutting down", driver->names[driver->node]);
-            feed_broken(driver, driver->jobs[i]->id, SEQSYNC_ERR_SHUTDOWN, (int32_t)driver->node, text,
-                        "start the job again when it is back");
+            snprintf(text, sizeof(text), "the daemon of %s is shutting down",
+                     driver->names[driver->node]);
+            feed_broken(driver, driver->jobs[i]->id, SEQSYNC_ERR_SHUTDOWN, (int32_t)driver->node,
+                        text, "start the job again when it is back");
         }
     }
     uv_timer_start(&driver->timer, driver_on_drain_tick, 0, 10);

@@ -1,4 +1,5 @@
-/* Answers for seqctl, made from what the engine and the jobs know at this moment. A question changes nothing. */
+/* Answers for seqctl, made from what the engine and the jobs know at this moment. A question
+ * changes nothing. */
 #include "daemon/io/driver_private.h"
 
 #include <math.h>
@@ -41,7 +42,8 @@ void driver_admin_close(struct driver *driver)
 }
 
 /* "" if there is no memory: a question must not end the daemon. */
-static char *answer_text(struct driver *driver, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static char *answer_text(struct driver *driver, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static char *answer_text(struct driver *driver, const char *format, ...)
 {
@@ -57,8 +59,8 @@ static char *answer_text(struct driver *driver, const char *format, ...)
     return text;
 }
 
-static void answer_error(struct driver *driver, Seqsync__Admin__Answer *answer, int32_t code, const char *text,
-                         const char *hint)
+static void answer_error(struct driver *driver, Seqsync__Admin__Answer *answer, int32_t code,
+                         const char *text, const char *hint)
 {
     Seqsync__Admin__Error *error = answer_take(driver, sizeof(*error));
 
@@ -175,13 +177,15 @@ static Seqsync__Admin__Node *answer_node(struct driver *driver, uint32_t node)
     to->silent_ns = peer.silent_ns;
     to->arena_bytes = self ? driver->quota.used_bytes : 0;
     to->arena_limit_bytes = self ? driver->quota.limit_bytes : 0;
-    to->version = answer_text(driver, "%s", self ? SEQSYNC_VERSION_STRING : peer_port_version(driver->peer_port, node));
+    to->version = answer_text(
+        driver, "%s", self ? SEQSYNC_VERSION_STRING : peer_port_version(driver->peer_port, node));
     to->rtt_ns = self ? 0 : peer_port_rtt_ns(driver->peer_port, node);
     const char *why = self || peer.up ? "" : peer_port_reason(driver->peer_port, node);
     to->reason = answer_text(driver, "%s", why[0] != '\0' ? why : peer.reason);
     const uint32_t count = engine_jobs(driver->engine, views, ANSWER_JOBS_MAX);
     for (uint32_t i = 0; i < count; i++) {
-        for (uint32_t rank = 0; views[i].state == JOB_RUNNING && rank < views[i].rank_count; rank++) {
+        for (uint32_t rank = 0; views[i].state == JOB_RUNNING && rank < views[i].rank_count;
+             rank++) {
             const struct rank_view *from = &views[i].ranks[rank];
             to->workers += from->node == node;
             to->tokens += from->node == node ? (uint64_t)from->report.tokens : 0;
@@ -203,9 +207,11 @@ static void answer_nodes(struct driver *driver, Seqsync__Admin__Answer *answer)
 
 /* ---- shards ---- */
 
-static void shard_chunks(struct driver *driver, const struct plan_part *part, Seqsync__Admin__Shard *to)
+static void shard_chunks(struct driver *driver, const struct plan_part *part,
+                         Seqsync__Admin__Shard *to)
 {
-    const uint32_t count = part->chunk_count < ANSWER_CHUNKS_MAX ? part->chunk_count : ANSWER_CHUNKS_MAX;
+    const uint32_t count =
+        part->chunk_count < ANSWER_CHUNKS_MAX ? part->chunk_count : ANSWER_CHUNKS_MAX;
     Seqsync__Admin__Range *ranges = answer_take(driver, count * sizeof(*ranges));
 
     to->chunk_count = part->chunk_count;
@@ -231,18 +237,23 @@ static int64_t tile_area(const struct seqsync_tile *tile)
     for (int64_t q = tile->q_first; q < tile->q_first + tile->q_count; q++) {
         const int64_t k_end = tile->k_first + tile->k_count - 1;
         const int64_t low =
-            tile->band_low == SEQSYNC_BAND_NONE_LOW || q + tile->band_low < tile->k_first ? tile->k_first
-                                                                                          : q + tile->band_low;
+            tile->band_low == SEQSYNC_BAND_NONE_LOW || q + tile->band_low < tile->k_first
+                ? tile->k_first
+                : q + tile->band_low;
         const int64_t high =
-            tile->band_high == SEQSYNC_BAND_NONE_HIGH || q + tile->band_high > k_end ? k_end : q + tile->band_high;
+            tile->band_high == SEQSYNC_BAND_NONE_HIGH || q + tile->band_high > k_end
+                ? k_end
+                : q + tile->band_high;
         area += high >= low ? high - low + 1 : 0;
     }
     return area;
 }
 
-static void shard_cells(struct driver *driver, const struct plan_part *part, Seqsync__Admin__Shard *to)
+static void shard_cells(struct driver *driver, const struct plan_part *part,
+                        Seqsync__Admin__Shard *to)
 {
-    const uint32_t count = part->source_count < ANSWER_CELLS_MAX ? part->source_count : ANSWER_CELLS_MAX;
+    const uint32_t count =
+        part->source_count < ANSWER_CELLS_MAX ? part->source_count : ANSWER_CELLS_MAX;
     Seqsync__Admin__Cell *cells = answer_take(driver, count * sizeof(*cells));
 
     to->cells = answer_take(driver, count * sizeof(*to->cells));
@@ -276,8 +287,8 @@ static void shard_bytes(const struct job *job, uint32_t rank, Seqsync__Admin__Sh
     }
 }
 
-static Seqsync__Admin__Shard *answer_shard(struct driver *driver, const struct job *job, const struct job_view *view,
-                                           uint32_t rank)
+static Seqsync__Admin__Shard *answer_shard(struct driver *driver, const struct job *job,
+                                           const struct job_view *view, uint32_t rank)
 {
     const struct plan_part *part = &job->plan->spaces[SEQSYNC_SPACE_TOKENS].parts[rank];
     const struct rank_view *from = &view->ranks[rank];
@@ -313,7 +324,8 @@ static void answer_shards(struct driver *driver, const char *name, Seqsync__Admi
         view = strcmp(views[i].name, name) == 0 ? &views[i] : NULL;
     }
     if (view == NULL) {
-        answer_error(driver, answer, SEQSYNC_ERR_INVALID, "this node knows no job of that name", "seqctl jobs");
+        answer_error(driver, answer, SEQSYNC_ERR_INVALID, "this node knows no job of that name",
+                     "seqctl jobs");
         return;
     }
     const struct job *job = driver_job(driver, view->id);
@@ -346,7 +358,8 @@ static void answer_shards(struct driver *driver, const char *name, Seqsync__Admi
 static void status_add_problem(struct driver *driver, Seqsync__Admin__Status *status, char *text)
 {
     if (status->problems == NULL) {
-        status->problems = answer_take(driver, (SEQSYNC_NODES_MAX + ANSWER_JOBS_MAX) * sizeof(char *));
+        status->problems =
+            answer_take(driver, (SEQSYNC_NODES_MAX + ANSWER_JOBS_MAX) * sizeof(char *));
     }
     if (status->problems != NULL && status->n_problems < SEQSYNC_NODES_MAX + ANSWER_JOBS_MAX) {
         status->problems[status->n_problems++] = text;
@@ -420,7 +433,8 @@ static void answer_status(struct driver *driver, Seqsync__Admin__Answer *answer)
     answer->status = status;
 }
 
-static void admin_on_request(void *ctx, const Seqsync__Admin__Request *request, Seqsync__Admin__Answer *answer)
+static void admin_on_request(void *ctx, const Seqsync__Admin__Request *request,
+                             Seqsync__Admin__Answer *answer)
 {
     struct driver *driver = ctx;
 

@@ -1,4 +1,5 @@
-/* What the driver's files share: driver.c (life, queue, actions), driver_worker.c, driver_peer.c, driver_admin.c. */
+/* What the driver's files share: driver.c (life, queue, actions), driver_worker.c, driver_peer.c,
+ * driver_admin.c. */
 #ifndef SEQSYNC_IO_DRIVER_PRIVATE_H
 #define SEQSYNC_IO_DRIVER_PRIVATE_H
 
@@ -26,13 +27,13 @@ struct driver_buffer {
 
 struct driver_worker {
     bool used;
-    bool waiting;     /* a request is not answered yet */
-    uint32_t handle;  /* the port's */
+    bool waiting;    /* a request is not answered yet */
+    uint32_t handle; /* the port's */
     uint32_t uid;
     int32_t pid;
     uint64_t request; /* to be echoed in the answer */
     uint32_t rank;
-    struct job *job;  /* from WELCOME on */
+    struct job *job;         /* from WELCOME on */
     uint32_t memory_version; /* of the arenas that it has */
     struct driver_buffer *buffers;
     uint32_t buffer_count;
@@ -43,7 +44,7 @@ struct driver_worker {
 struct driver_pending {
     struct driver_pending *next;
     struct event event;
-    struct entry entry;      /* EVENT_COMMITTED */
+    struct entry entry;          /* EVENT_COMMITTED */
     char text[MESSAGE_TEXT_MAX]; /* texts */
 };
 

@@ -1,4 +1,5 @@
-/* Workers: their messages become events, the engine's replies become messages with file descriptors. */
+/* Workers: their messages become events, the engine's replies become messages with file
+ * descriptors. */
 #include "daemon/base/err.h"
 #include "daemon/host/log.h"
 #include "daemon/io/driver_private.h"
@@ -19,13 +20,16 @@ struct driver_worker *driver_worker_find(struct driver *driver, uint32_t handle)
     return NULL;
 }
 
-static struct driver_worker *worker_add(struct driver *driver, uint32_t handle, const struct worker_peer *peer)
+static struct driver_worker *worker_add(struct driver *driver, uint32_t handle,
+                                        const struct worker_peer *peer)
 {
     for (uint32_t i = 0; i < DRIVER_WORKERS_MAX; i++) {
         struct driver_worker *worker = &driver->workers[i];
         if (!worker->used) {
-            *worker = (struct driver_worker){
-                .used = true, .handle = handle, .uid = (uint32_t)peer->uid, .pid = (int32_t)peer->pid};
+            *worker = (struct driver_worker){.used = true,
+                                             .handle = handle,
+                                             .uid = (uint32_t)peer->uid,
+                                             .pid = (int32_t)peer->pid};
             driver->worker_count++;
             return worker;
         }
@@ -70,15 +74,15 @@ void driver_worker_close(struct driver *driver)
 
 /* ---- answers ---- */
 
-static void worker_send(struct driver *driver, struct driver_worker *worker, Seqsync__Worker__DaemonMessage *message,
-                        const int *fds, uint32_t fd_count)
+static void worker_send(struct driver *driver, struct driver_worker *worker,
+                        Seqsync__Worker__DaemonMessage *message, const int *fds, uint32_t fd_count)
 {
     message->request = worker->waiting ? worker->request : 0;
     worker->waiting = false;
     const int r = worker_port_send(driver->worker_port, worker->handle, message, fds, fd_count);
     if (r < 0) {
-        log_msg(LOG_LEVEL_WARNING, "rank %u (pid %d): cannot answer: %s; its session ends", worker->rank, worker->pid,
-                strerror(-r));
+        log_msg(LOG_LEVEL_WARNING, "rank %u (pid %d): cannot answer: %s; its session ends",
+                worker->rank, worker->pid, strerror(-r));
         worker_port_drop(driver->worker_port, worker->handle);
     }
 }
@@ -88,14 +92,16 @@ static char *text_out(const char *text)
     return (char *)(uintptr_t)text;
 }
 
-static void worker_send_failure(struct driver *driver, struct driver_worker *worker, const struct job_end *end)
+static void worker_send_failure(struct driver *driver, struct driver_worker *worker,
+                                const struct job_end *end)
 {
     Seqsync__Worker__DaemonMessage message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
     Seqsync__Worker__Failure failure = SEQSYNC__WORKER__FAILURE__INIT;
 
     failure.code = end->code != 0 ? end->code : SEQSYNC_ERR_JOB_FAILED;
-    failure.node = text_out(end->node >= 0 && (uint32_t)end->node < driver->node_count ? driver->names[end->node]
-                                                                                       : driver->names[driver->node]);
+    failure.node = text_out(end->node >= 0 && (uint32_t)end->node < driver->node_count
+                                ? driver->names[end->node]
+                                : driver->names[driver->node]);
     failure.rank = end->rank;
     failure.text = text_out(end->text);
     failure.hint = text_out(end->hint);
@@ -105,9 +111,11 @@ static void worker_send_failure(struct driver *driver, struct driver_worker *wor
 }
 
 /* The worker broke the contract: it is told, its session ends, and its job learns why. */
-static void worker_violation(struct driver *driver, struct driver_worker *worker, int32_t code, const char *what)
+static void worker_violation(struct driver *driver, struct driver_worker *worker, int32_t code,
+                             const char *what)
 {
-    struct job_end end = {.code = code, .rank = (int32_t)worker->rank, .node = (int32_t)driver->node};
+    struct job_end end = {
+        .code = code, .rank = (int32_t)worker->rank, .node = (int32_t)driver->node};
     const uint32_t handle = worker->handle;
 
     snprintf(end.text, sizeof(end.text), "%s", what);
@@ -135,7 +143,8 @@ static void reply_welcome(struct driver *driver, struct driver_worker *worker, u
         job->uid = worker->uid;
     }
     if (job->uid != worker->uid) {
-        worker_violation(driver, worker, SEQSYNC_ERR_NOT_PERMITTED, "a job's workers on one node must be one user's");
+        worker_violation(driver, worker, SEQSYNC_ERR_NOT_PERMITTED,
+                         "a job's workers on one node must be one user's");
         return;
     }
     worker->job = job;
@@ -180,7 +189,8 @@ static void reply_step_start(struct driver *driver, struct driver_worker *worker
     size_t bytes;
 
     if (job_part(job, (uint32_t)local, &part, &bytes) < 0) {
-        worker_violation(driver, worker, SEQSYNC_ERR_NO_MEMORY, "no memory for this rank's part of the plan");
+        worker_violation(driver, worker, SEQSYNC_ERR_NO_MEMORY,
+                         "no memory for this rank's part of the plan");
         return;
     }
     fds[n++] = part.read_fd;
@@ -207,7 +217,8 @@ static void reply_step_start(struct driver *driver, struct driver_worker *worker
     segment_deinit(&part);
 }
 
-static void reply_reduced(struct driver *driver, struct driver_worker *worker, const void *values, uint32_t bytes)
+static void reply_reduced(struct driver *driver, struct driver_worker *worker, const void *values,
+                          uint32_t bytes)
 {
     Seqsync__Worker__DaemonMessage message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
     Seqsync__Worker__Reduced reduced = SEQSYNC__WORKER__REDUCED__INIT;
@@ -218,7 +229,8 @@ static void reply_reduced(struct driver *driver, struct driver_worker *worker, c
     worker_send(driver, worker, &message, NULL, 0);
 }
 
-static void reply_committed(struct driver *driver, struct driver_worker *worker, uint64_t step, bool skip)
+static void reply_committed(struct driver *driver, struct driver_worker *worker, uint64_t step,
+                            bool skip)
 {
     Seqsync__Worker__DaemonMessage message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
     Seqsync__Worker__Committed committed = SEQSYNC__WORKER__COMMITTED__INIT;
@@ -237,7 +249,8 @@ void driver_worker_reply(struct driver *driver, const struct action *action)
     if (worker == NULL) {
         return; /* it went away; the engine hears of it next */
     }
-    if (action->reply.kind != REPLY_WELCOME && action->reply.kind != REPLY_FAILURE && worker->job == NULL) {
+    if (action->reply.kind != REPLY_WELCOME && action->reply.kind != REPLY_FAILURE &&
+        worker->job == NULL) {
         return; /* likewise for its job's memory */
     }
     switch (action->reply.kind) {
@@ -281,7 +294,8 @@ static void buffer_run(struct lane_job *lane)
     work->r = segment_init(&work->buffer->segment, "seqsync-buffer", work->bytes);
 }
 
-static void send_buffer(struct driver *driver, struct driver_worker *worker, const struct driver_buffer *buffer)
+static void send_buffer(struct driver *driver, struct driver_worker *worker,
+                        const struct driver_buffer *buffer)
 {
     Seqsync__Worker__DaemonMessage message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
     Seqsync__Worker__Buffer answer = SEQSYNC__WORKER__BUFFER__INIT;
@@ -294,10 +308,11 @@ static void send_buffer(struct driver *driver, struct driver_worker *worker, con
 }
 
 /* Refuses a request without ending the session. */
-static void worker_refuse(struct driver *driver, struct driver_worker *worker, int32_t code, const char *text,
-                          const char *hint)
+static void worker_refuse(struct driver *driver, struct driver_worker *worker, int32_t code,
+                          const char *text, const char *hint)
 {
-    struct job_end end = {.code = code, .rank = (int32_t)worker->rank, .node = (int32_t)driver->node};
+    struct job_end end = {
+        .code = code, .rank = (int32_t)worker->rank, .node = (int32_t)driver->node};
 
     snprintf(end.text, sizeof(end.text), "%s", text);
     snprintf(end.hint, sizeof(end.hint), "%s", hint);
@@ -334,9 +349,11 @@ static void recv_buffer_create(struct driver *driver, struct driver_worker *work
 {
     const uint64_t bytes = (message->bytes + ARENA_PAGE - 1) / ARENA_PAGE * ARENA_PAGE;
 
-    if (message->bytes == 0 || bytes < message->bytes || worker->buffer_count >= DRIVER_BUFFERS_MAX ||
+    if (message->bytes == 0 || bytes < message->bytes ||
+        worker->buffer_count >= DRIVER_BUFFERS_MAX ||
         quota_charge(&driver->quota, worker->uid, bytes) != 0) {
-        worker_refuse(driver, worker, SEQSYNC_ERR_NO_CAPACITY, "a shared buffer would exceed this user's quota",
+        worker_refuse(driver, worker, SEQSYNC_ERR_NO_CAPACITY,
+                      "a shared buffer would exceed this user's quota",
                       "see [arena] limit and per-user-limit, or free other buffers");
         return;
     }
@@ -346,7 +363,8 @@ static void recv_buffer_create(struct driver *driver, struct driver_worker *work
         free(buffer);
         free(work);
         quota_release(&driver->quota, worker->uid, bytes);
-        worker_refuse(driver, worker, SEQSYNC_ERR_NO_MEMORY, "out of memory", "free memory on this node");
+        worker_refuse(driver, worker, SEQSYNC_ERR_NO_MEMORY, "out of memory",
+                      "free memory on this node");
         return;
     }
     *buffer = (struct driver_buffer){
@@ -378,12 +396,14 @@ static void recv_buffer_free(struct driver *driver, struct driver_worker *worker
             return;
         }
     }
-    worker_violation(driver, worker, SEQSYNC_ERR_PROTOCOL, "it frees a buffer that it does not have");
+    worker_violation(driver, worker, SEQSYNC_ERR_PROTOCOL,
+                     "it frees a buffer that it does not have");
 }
 
 /* ---- messages ---- */
 
-static void recv_hello(struct driver *driver, struct driver_worker *worker, const Seqsync__Worker__Hello *hello)
+static void recv_hello(struct driver *driver, struct driver_worker *worker,
+                       const Seqsync__Worker__Hello *hello)
 {
     worker->rank = hello->rank;
     driver_feed(driver, &(struct event){.kind = EVENT_WORKER_HELLO,
@@ -396,15 +416,18 @@ static void recv_hello(struct driver *driver, struct driver_worker *worker, cons
                                                   .pid = worker->pid}});
 }
 
-static void recv_register(struct driver *driver, struct driver_worker *worker, const Seqsync__Worker__Register *message)
+static void recv_register(struct driver *driver, struct driver_worker *worker,
+                          const Seqsync__Worker__Register *message)
 {
     struct seqsync_exchange_shape exchanges[SEQSYNC_EXCHANGES_MAX];
     struct seqsync_bucket_shape buckets[SEQSYNC_BUCKETS_MAX];
-    uint8_t spaces[SEQSYNC_EXCHANGES_MAX], forward_only[SEQSYNC_EXCHANGES_MAX], roles[SEQSYNC_BUCKETS_MAX];
+    uint8_t spaces[SEQSYNC_EXCHANGES_MAX], forward_only[SEQSYNC_EXCHANGES_MAX],
+        roles[SEQSYNC_BUCKETS_MAX];
     struct job *job = worker->job;
 
     if (job == NULL) {
-        worker_violation(driver, worker, SEQSYNC_ERR_PROTOCOL, "it registers before it has joined a job");
+        worker_violation(driver, worker, SEQSYNC_ERR_PROTOCOL,
+                         "it registers before it has joined a job");
         return;
     }
     for (size_t i = 0; i < message->n_exchanges; i++) {
@@ -449,12 +472,14 @@ static void recv_register(struct driver *driver, struct driver_worker *worker, c
                                                 .bucket_roles = roles}});
 }
 
-static void recv_begin(struct driver *driver, struct driver_worker *worker, const Seqsync__Worker__Begin *message)
+static void recv_begin(struct driver *driver, struct driver_worker *worker,
+                       const Seqsync__Worker__Begin *message)
 {
     struct job *job = worker->job;
 
     if (job == NULL || !job->admitted) {
-        worker_violation(driver, worker, SEQSYNC_ERR_PROTOCOL, "it begins a step before it has registered");
+        worker_violation(driver, worker, SEQSYNC_ERR_PROTOCOL,
+                         "it begins a step before it has registered");
         return;
     }
     const char *why = job_set_batch(job, message->batch.data, message->batch.len);
@@ -466,12 +491,15 @@ static void recv_begin(struct driver *driver, struct driver_worker *worker, cons
                                         .now_ns = driver_now(driver),
                                         .begin = {.worker = worker->handle,
                                                   .step = message->step,
-                                                  .digest = batch_digest(message->batch.data, message->batch.len)}});
+                                                  .digest = batch_digest(message->batch.data,
+                                                                         message->batch.len)}});
 }
 
-static void recv_ready(struct driver *driver, const struct driver_worker *worker, const Seqsync__Worker__Ready *message)
+static void recv_ready(struct driver *driver, const struct driver_worker *worker,
+                       const Seqsync__Worker__Ready *message)
 {
-    _Static_assert((int)SEQSYNC__WORKER__READY_KIND__READY_PARAMETER == (int)READY_PARAMETER, "same numbers");
+    _Static_assert((int)SEQSYNC__WORKER__READY_KIND__READY_PARAMETER == (int)READY_PARAMETER,
+                   "same numbers");
     driver_feed(driver, &(struct event){.kind = EVENT_WORKER_READY,
                                         .now_ns = driver_now(driver),
                                         .ready = {.worker = worker->handle,
@@ -498,17 +526,18 @@ static void recv_reduce(struct driver *driver, const struct driver_worker *worke
 static void recv_commit(struct driver *driver, const struct driver_worker *worker,
                         const Seqsync__Worker__Commit *message)
 {
-    driver_feed(driver, &(struct event){.kind = EVENT_WORKER_COMMIT,
-                                        .now_ns = driver_now(driver),
-                                        .commit = {.worker = worker->handle,
-                                                   .step = message->step,
-                                                   .area = message->area,
-                                                   .parameter_digest = message->parameter_digest,
-                                                   .report = {.tokens = message->tokens,
-                                                              .compute_ns = message->compute_ns,
-                                                              .wait_ns = message->wait_ns,
-                                                              .kv_remote_bytes = message->kv_remote_bytes,
-                                                              .loss = message->loss}}});
+    driver_feed(driver,
+                &(struct event){.kind = EVENT_WORKER_COMMIT,
+                                .now_ns = driver_now(driver),
+                                .commit = {.worker = worker->handle,
+                                           .step = message->step,
+                                           .area = message->area,
+                                           .parameter_digest = message->parameter_digest,
+                                           .report = {.tokens = message->tokens,
+                                                      .compute_ns = message->compute_ns,
+                                                      .wait_ns = message->wait_ns,
+                                                      .kv_remote_bytes = message->kv_remote_bytes,
+                                                      .loss = message->loss}}});
 }
 
 static void worker_on_message(void *ctx, uint32_t handle, const struct worker_peer *peer,
@@ -520,7 +549,8 @@ static void worker_on_message(void *ctx, uint32_t handle, const struct worker_pe
     if (worker == NULL) {
         worker = worker_add(driver, handle, peer);
         if (worker == NULL) {
-            log_msg(LOG_LEVEL_WARNING, "pid %d: no room for another worker; its session ends", (int)peer->pid);
+            log_msg(LOG_LEVEL_WARNING, "pid %d: no room for another worker; its session ends",
+                    (int)peer->pid);
             worker_port_drop(driver->worker_port, handle);
             return;
         }
@@ -578,4 +608,5 @@ static void worker_on_lost(void *ctx, uint32_t handle, int32_t code, const char 
                                         .worker = {.worker = handle, .code = code, .text = how}});
 }
 
-const struct worker_port_ops driver_worker_ops = {.on_message = worker_on_message, .on_lost = worker_on_lost};
+const struct worker_port_ops driver_worker_ops = {.on_message = worker_on_message,
+                                                  .on_lost = worker_on_lost};

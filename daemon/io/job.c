@@ -185,8 +185,8 @@ static void word_raise(uint8_t *at, uint32_t value)
     syscall(SYS_futex, at, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-void job_raise(struct job *job, enum word_kind word, uint32_t id, uint32_t index, uint64_t stamp, int64_t count,
-               int32_t value, bool skip)
+void job_raise(struct job *job, enum word_kind word, uint32_t id, uint32_t index, uint64_t stamp,
+               int64_t count, int32_t value, bool skip)
 {
     const struct arena_page *layout = &job->page_layout;
     uint8_t *page = job->page.data;
@@ -205,7 +205,9 @@ void job_raise(struct job *job, enum word_kind word, uint32_t id, uint32_t index
     case WORD_RETURN_READY: {
         const int32_t local = job_local_index(job, index);
         assert(local >= 0);
-        word_raise(page + layout->return_ready + 4 * ((size_t)id * job->local_count + (size_t)local), mark);
+        word_raise(page + layout->return_ready +
+                       4 * ((size_t)id * job->local_count + (size_t)local),
+                   mark);
         break;
     }
     case WORD_RETURN_FREE:
@@ -231,7 +233,8 @@ size_t job_row_bytes(const struct job *job, uint32_t exchange)
     return arena_row_elements(&job->exchanges[exchange]) * sizeof(float);
 }
 
-const struct plan_move *job_move(const struct job *job, uint32_t space, uint32_t holder, uint32_t node)
+const struct plan_move *job_move(const struct job *job, uint32_t space, uint32_t holder,
+                                 uint32_t node)
 {
     const struct plan_space *from = &job->plan->spaces[space];
     uint32_t low = 0, high = from->move_count;
@@ -245,26 +248,29 @@ const struct plan_move *job_move(const struct job *job, uint32_t space, uint32_t
             high = mid;
         }
     }
-    if (low == from->move_count || from->moves[low].holder != holder || from->moves[low].node != node) {
+    if (low == from->move_count || from->moves[low].holder != holder ||
+        from->moves[low].node != node) {
         return NULL;
     }
     return &from->moves[low];
 }
 
-void job_partial_planes(const struct job *job, uint32_t exchange, const struct plan_move *move, float **ret_dk,
-                        float **ret_dv)
+void job_partial_planes(const struct job *job, uint32_t exchange, const struct plan_move *move,
+                        float **ret_dk, float **ret_dv)
 {
     const uint32_t space = job->exchanges[exchange].space;
     const size_t row_bytes = job_row_bytes(job, exchange);
     const int64_t first = job->move_rows[space][move - job->plan->spaces[space].moves];
 
     assert(first >= 0);
-    uint8_t *dk = job->step_memory.partials + job->partial_offsets[exchange] + 2 * (size_t)first * row_bytes;
+    uint8_t *dk =
+        job->step_memory.partials + job->partial_offsets[exchange] + 2 * (size_t)first * row_bytes;
     *ret_dk = (float *)(void *)dk;
     *ret_dv = (float *)(void *)(dk + (size_t)move->rows * row_bytes);
 }
 
-void job_slice(const struct job *job, uint32_t bucket, uint32_t member, size_t *ret_first, size_t *ret_count)
+void job_slice(const struct job *job, uint32_t bucket, uint32_t member, size_t *ret_first,
+               size_t *ret_count)
 {
     /* In units of 16 elements, so that every slice begins on a cache line. */
     const uint64_t elements = job->buckets[bucket].elements;

@@ -1,4 +1,5 @@
-/* What a job's schema sizes: control page, gradients, results, and the private partials of buckets. */
+/* What a job's schema sizes: control page, gradients, results, and the private partials of buckets.
+ */
 #include "daemon/base/err.h"
 #include "daemon/base/num.h"
 #include "daemon/io/job.h"
@@ -77,7 +78,8 @@ static int admit_take(struct admit_job *admit)
     job->bucket_partials = admit->bucket_partials;
     job->slice_partials = admit->slice_partials;
     job->admitted = true;
-    for (uint32_t bucket = 0; bucket < job->schema.bucket_count && job->member_count > 1; bucket++) {
+    for (uint32_t bucket = 0; bucket < job->schema.bucket_count && job->member_count > 1;
+         bucket++) {
         const int r = job_expect_parameters(job, bucket, 1);
         if (r < 0) {
             return err_trace(r);
@@ -147,7 +149,8 @@ void job_admit(struct job *job)
     if (admit == NULL) {
         code = SEQSYNC_ERR_NO_MEMORY;
         error = "out of memory";
-    } else if (admit_sizes(job, &admit->bucket_bytes, &charge) && job_charge(job, charge, &error) == 0) {
+    } else if (admit_sizes(job, &admit->bucket_bytes, &charge) &&
+               job_charge(job, charge, &error) == 0) {
         admit->lane = (struct lane_job){.run = admit_run, .done = admit_done};
         admit->job = job;
         admit->charged = charge;

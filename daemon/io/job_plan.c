@@ -1,7 +1,8 @@
 /*
- * A step's plan and the memory that it sizes. Planning and making memory run on a lane, in two goes: plan and layouts first,
- * then, in the loop, the charge, then the memory. If the batch has the geometry of the last one (lengths, masks, placement),
- * the plan is used again; if the memory is large enough, it is as well.
+ * A step's plan and the memory that it sizes. Planning and making memory run on a lane, in two
+ * goes: plan and layouts first, then, in the loop, the charge, then the memory. If the batch has
+ * the geometry of the last one (lengths, masks, placement), the plan is used again; if the memory
+ * is large enough, it is as well.
  */
 #include "daemon/base/err.h"
 #include "daemon/base/num.h"
@@ -70,7 +71,8 @@ static bool layout_partials(const struct job *job, const struct plan *plan, stru
         if (shape->forward_only != 0) {
             continue;
         }
-        if (!num_mul_size(&bytes, 2 * (size_t)ret->partial_rows[shape->space], job_row_bytes(job, e)) ||
+        if (!num_mul_size(&bytes, 2 * (size_t)ret->partial_rows[shape->space],
+                          job_row_bytes(job, e)) ||
             !num_round_up(&bytes, bytes, ARENA_ALIGN) ||
             !num_add_size(&ret->partial_bytes, ret->partial_bytes, bytes)) {
             return false;
@@ -97,7 +99,8 @@ static bool layout_all(const struct job *job, const struct plan *plan, struct la
     for (uint32_t s = 0; s < SEQSYNC_SPACES_N; s++) {
         inbox_rows[s] = plan->spaces[s].inbox_rows[job->host->node];
     }
-    return arena_inbox_layout(&job->schema, inbox_rows, (const int64_t(*)[SEQSYNC_SPACES_N])ret->rows, &ret->inbox) &&
+    return arena_inbox_layout(&job->schema, inbox_rows,
+                              (const int64_t(*)[SEQSYNC_SPACES_N])ret->rows, &ret->inbox) &&
            layout_partials(job, plan, ret);
 }
 
@@ -131,9 +134,10 @@ static void *shape_take(struct shape_arena *arena, size_t count, size_t size)
     return taken;
 }
 
-/* The contributors of one holder's sums on this node: a run of plan_sums. Ranks and nodes ascending, each once. */
-static void shape_return(const struct job *job, const struct plan_space *space, uint32_t first, uint32_t count,
-                         struct shape_arena *arena, struct step_return *ret)
+/* The contributors of one holder's sums on this node: a run of plan_sums. Ranks and nodes
+ * ascending, each once. */
+static void shape_return(const struct job *job, const struct plan_space *space, uint32_t first,
+                         uint32_t count, struct shape_arena *arena, struct step_return *ret)
 {
     bool ranks[SEQSYNC_RANKS_MAX] = {false};
     bool nodes[SEQSYNC_NODES_MAX] = {false};
@@ -170,8 +174,8 @@ static void shape_return(const struct job *job, const struct plan_space *space, 
                                 .nodes = node_list};
 }
 
-static void shape_space(const struct job *job, const struct plan_space *space, uint32_t s, struct shape_arena *arena,
-                        struct step_shape *ret)
+static void shape_space(const struct job *job, const struct plan_space *space, uint32_t s,
+                        struct shape_arena *arena, struct step_shape *ret)
 {
     struct step_send *sends = shape_take(arena, space->move_count, sizeof(*sends));
     struct step_receive *receives = shape_take(arena, space->move_count, sizeof(*receives));
@@ -220,7 +224,8 @@ static size_t shape_bytes(const struct job *job, const struct plan *plan)
     return bytes;
 }
 
-static int shape_make(const struct job *job, const struct plan *plan, void **ret_memory, struct step_shape *ret)
+static int shape_make(const struct job *job, const struct plan *plan, void **ret_memory,
+                      struct step_shape *ret)
 {
     const size_t bytes = shape_bytes(job, plan);
     uint8_t *memory = calloc(1, bytes);
@@ -232,7 +237,8 @@ static int shape_make(const struct job *job, const struct plan *plan, void **ret
     int64_t *tokens = shape_take(&arena, job->local_count, sizeof(int64_t));
     int64_t *area = shape_take(&arena, job->local_count, sizeof(int64_t));
     for (uint32_t i = 0; i < job->local_count; i++) {
-        const struct plan_part *part = &plan->spaces[SEQSYNC_SPACE_TOKENS].parts[job->local_ranks[i]];
+        const struct plan_part *part =
+            &plan->spaces[SEQSYNC_SPACE_TOKENS].parts[job->local_ranks[i]];
         tokens[i] = part->rows;
         area[i] = part->area;
     }
@@ -273,7 +279,8 @@ static void plan_run(struct lane_job *lane)
         return;
     }
     if (!layout_all(job, work->plan, &work->layouts)) {
-        plan_fail(work, SEQSYNC_ERR_NO_CAPACITY, "the batch needs more memory than can be addressed");
+        plan_fail(work, SEQSYNC_ERR_NO_CAPACITY,
+                  "the batch needs more memory than can be addressed");
     }
 }
 
@@ -343,7 +350,8 @@ static uint64_t planned_kv_bytes(const struct job *job)
     uint64_t bytes = 0;
 
     for (uint32_t e = 0; e < job->schema.exchange_count; e++) {
-        bytes += 2 * (uint64_t)job->plan->spaces[job->exchanges[e].space].inbox_rows[job->host->node] *
+        bytes += 2 *
+                 (uint64_t)job->plan->spaces[job->exchanges[e].space].inbox_rows[job->host->node] *
                  job_row_bytes(job, e);
     }
     return bytes;
@@ -458,7 +466,8 @@ void job_plan(struct job *job, uint64_t step)
     why = batch_decode(job->batch, job->batch_length, work->sequences, &work->batch);
     assert(why == NULL);
     job->seed = work->batch.seed;
-    /* The plan depends on the geometry alone, so that steps that differ in data and seed share it. */
+    /* The plan depends on the geometry alone, so that steps that differ in data and seed share it.
+     */
     work->batch.seed = 0;
     work->batch.content_digest = 0;
     for (uint32_t i = 0; i < work->batch.sequence_count; i++) {
@@ -488,7 +497,8 @@ int job_part(const struct job *job, uint32_t local, struct segment *ret, size_t 
     const struct plan *plan = job->plan;
     const uint32_t rank = job->local_ranks[local];
     struct part part = {.local_rows = (const int64_t(*)[SEQSYNC_SPACES_N])job->local_rows,
-                        .local_return_rows = (const int64_t(*)[SEQSYNC_SPACES_N])job->local_return_rows,
+                        .local_return_rows =
+                            (const int64_t(*)[SEQSYNC_SPACES_N])job->local_return_rows,
                         .local_ranks = job->local_ranks,
                         .sequence_ends = &plan->offsets[SEQSYNC_SPACE_TOKENS][1],
                         .local_count = job->local_count,
@@ -502,17 +512,18 @@ int job_part(const struct job *job, uint32_t local, struct segment *ret, size_t 
 
     for (uint32_t s = 0; s < SEQSYNC_SPACES_N; s++) {
         const struct plan_part *from = &plan->spaces[s].parts[rank];
-        part.spaces[s] = (struct part_space){.chunks = from->chunks,
-                                             .tiles = from->tiles,
-                                             .sources = from->sources,
-                                             .chunk_count = from->chunk_count,
-                                             .tile_count = from->tile_count,
-                                             .source_count = from->source_count,
-                                             .rows = from->rows,
-                                             .return_rows = from->return_rows,
-                                             .inbox_rows = plan->spaces[s].inbox_rows[job->host->node],
-                                             .total = plan->spaces[s].total,
-                                             .area = from->area};
+        part.spaces[s] =
+            (struct part_space){.chunks = from->chunks,
+                                .tiles = from->tiles,
+                                .sources = from->sources,
+                                .chunk_count = from->chunk_count,
+                                .tile_count = from->tile_count,
+                                .source_count = from->source_count,
+                                .rows = from->rows,
+                                .return_rows = from->return_rows,
+                                .inbox_rows = plan->spaces[s].inbox_rows[job->host->node],
+                                .total = plan->spaces[s].total,
+                                .area = from->area};
     }
     if (!part_bytes(&part, &bytes)) {
         return err_origin(-EOVERFLOW);

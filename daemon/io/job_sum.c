@@ -1,6 +1,7 @@
 /*
- * Sums, run on a lane. Sources are read where they lie: in the workers' arenas, in this node's partials. Their order is part
- * of the contract: ranks ascending inside a node, nodes ascending, whatever arrives first.
+ * Sums, run on a lane. Sources are read where they lie: in the workers' arenas, in this node's
+ * partials. Their order is part of the contract: ranks ascending inside a node, nodes ascending,
+ * whatever arrives first.
  */
 #include "daemon/base/err.h"
 #include "daemon/io/job.h"
@@ -65,12 +66,13 @@ static void sum_owned(struct sum_job *sum)
         if (replicated && job->members[m] != job->rank_nodes[0]) {
             continue;
         }
-        sources[n++] = m == job->member ? job_bucket_data(job, (uint8_t *)job->bucket_partials, sum->id) + first
-                                        : job_slice_partial(job, sum->id, m);
+        sources[n++] = m == job->member
+                           ? job_bucket_data(job, (uint8_t *)job->bucket_partials, sum->id) + first
+                           : job_slice_partial(job, sum->id, m);
     }
     int32_t culprit = -1;
-    sum->nonfinite = reduce_sum_f32(job_bucket_data(job, job->result.data, sum->id) + first, sources, n, count,
-                                    sum->count, &culprit);
+    sum->nonfinite = reduce_sum_f32(job_bucket_data(job, job->result.data, sum->id) + first,
+                                    sources, n, count, sum->count, &culprit);
     sum->read_bytes = n * count * sizeof(float);
 }
 
@@ -80,15 +82,17 @@ static void sum_parameter(struct sum_job *sum)
     const int32_t local = job_local_index(job, sum->part);
 
     assert(local >= 0);
-    memcpy(job_bucket_data(job, job->result.data, sum->id), job_bucket_data(job, job->gradients[local].data, sum->id),
+    memcpy(job_bucket_data(job, job->result.data, sum->id),
+           job_bucket_data(job, job->gradients[local].data, sum->id),
            job->buckets[sum->id].elements * sizeof(float));
 }
 
 /* ---- dK/dV ---- */
 
-/* Source planes of one term: the return buffer of a local rank, or the partial that another node sent. */
-static void term_planes(const struct sum_job *sum, const struct plan_term *term, size_t row_elements,
-                        const float **ret_dk, const float **ret_dv)
+/* Source planes of one term: the return buffer of a local rank, or the partial that another node
+ * sent. */
+static void term_planes(const struct sum_job *sum, const struct plan_term *term,
+                        size_t row_elements, const float **ret_dk, const float **ret_dv)
 {
     const struct job *job = sum->job;
     const uint32_t space = job->exchanges[sum->id].space;
@@ -112,7 +116,8 @@ static void term_planes(const struct sum_job *sum, const struct plan_term *term,
               (size_t)term->row * row_elements;
 }
 
-/* First elements of the planes that the holder's sums of this node go to, and the row that lies there. */
+/* First elements of the planes that the holder's sums of this node go to, and the row that lies
+ * there. */
 static void sum_planes(const struct sum_job *sum, float **ret_dk, float **ret_dv, int64_t *ret_row)
 {
     const struct job *job = sum->job;
@@ -120,8 +125,10 @@ static void sum_planes(const struct sum_job *sum, float **ret_dk, float **ret_dv
 
     if (local >= 0) {
         const uint32_t slot = sum->id % ARENA_RETURN_SLOTS;
-        *ret_dk = (float *)(void *)(job->step_memory.inbox.data + job->inbox_layout.sum_k[local][slot]);
-        *ret_dv = (float *)(void *)(job->step_memory.inbox.data + job->inbox_layout.sum_v[local][slot]);
+        *ret_dk =
+            (float *)(void *)(job->step_memory.inbox.data + job->inbox_layout.sum_k[local][slot]);
+        *ret_dv =
+            (float *)(void *)(job->step_memory.inbox.data + job->inbox_layout.sum_v[local][slot]);
         *ret_row = 0;
         return;
     }
@@ -133,8 +140,8 @@ static void sum_planes(const struct sum_job *sum, float **ret_dk, float **ret_dv
 }
 
 /* The plan's sums of one holder on this node: a run of the sorted list. */
-static const struct plan_sum *holder_sums(const struct plan_space *space, uint32_t holder, uint32_t node,
-                                          uint32_t *ret_count)
+static const struct plan_sum *holder_sums(const struct plan_space *space, uint32_t holder,
+                                          uint32_t node, uint32_t *ret_count)
 {
     uint32_t low = 0, high = space->sum_count;
 
@@ -148,7 +155,8 @@ static const struct plan_sum *holder_sums(const struct plan_space *space, uint32
         }
     }
     uint32_t end = low;
-    while (end < space->sum_count && space->sums[end].holder == holder && space->sums[end].node == node) {
+    while (end < space->sum_count && space->sums[end].holder == holder &&
+           space->sums[end].node == node) {
         end++;
     }
     *ret_count = end - low;
@@ -202,7 +210,8 @@ static void sum_run(struct lane_job *lane)
     }
 }
 
-/* The root's own node expected the round as well, since anybody could have been the root: go on to the next one. */
+/* The root's own node expected the round as well, since anybody could have been the root: go on to
+ * the next one. */
 static int sum_parameter_done(const struct sum_job *sum)
 {
     if (sum->kind != SUM_PARAMETER || sum->job->member_count == 1) {
@@ -219,17 +228,19 @@ static void sum_done(struct lane_job *lane)
     job->host->reduced_bytes += sum->read_bytes;
     if (!job->ending) {
         if (sum_parameter_done(sum) < 0) {
-            job->host->ops.on_broken(job->host->ctx, job, SEQSYNC_ERR_NO_MEMORY, "out of memory for a transfer");
+            job->host->ops.on_broken(job->host->ctx, job, SEQSYNC_ERR_NO_MEMORY,
+                                     "out of memory for a transfer");
         } else {
-            job->host->ops.on_summed(job->host->ctx, job, sum->step, sum->kind, sum->id, sum->part, sum->nonfinite,
-                                     sum->rank);
+            job->host->ops.on_summed(job->host->ctx, job, sum->step, sum->kind, sum->id, sum->part,
+                                     sum->nonfinite, sum->rank);
         }
     }
     free(sum);
     job_unref(job);
 }
 
-int job_sum(struct job *job, uint64_t step, enum sum_kind kind, uint32_t id, uint32_t part, int64_t count)
+int job_sum(struct job *job, uint64_t step, enum sum_kind kind, uint32_t id, uint32_t part,
+            int64_t count)
 {
     struct sum_job *sum = calloc(1, sizeof(*sum));
 

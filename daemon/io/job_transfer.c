@@ -33,17 +33,19 @@ static uint8_t bulk_kind_of(enum transfer_kind kind)
 
 /* ---- receiving ---- */
 
-static int expect(struct job *job, uint64_t step, uint8_t kind, uint32_t id, uint32_t part, uint32_t node,
-                  const struct bulk_piece *pieces, uint32_t piece_count)
+static int expect(struct job *job, uint64_t step, uint8_t kind, uint32_t id, uint32_t part,
+                  uint32_t node, const struct bulk_piece *pieces, uint32_t piece_count)
 {
     const struct bulk_key key = {
         .job = job->id, .id = id, .part = (uint16_t)part, .kind = kind, .node = (uint8_t)node};
 
-    return err_trace(bulk_expect(job->host->bulk, &key, job->generation, step, pieces, piece_count));
+    return err_trace(
+        bulk_expect(job->host->bulk, &key, job->generation, step, pieces, piece_count));
 }
 
 /* K/V rows of a remote holder into the inbox. */
-static int expect_kv(struct job *job, uint64_t step, uint32_t exchange, const struct plan_move *move)
+static int expect_kv(struct job *job, uint64_t step, uint32_t exchange,
+                     const struct plan_move *move)
 {
     const size_t row_bytes = job_row_bytes(job, exchange);
     const size_t bytes = (size_t)move->rows * row_bytes;
@@ -52,11 +54,13 @@ static int expect_kv(struct job *job, uint64_t step, uint32_t exchange, const st
         {job->step_memory.inbox.data + job->inbox_layout.k[exchange] + at, bytes},
         {job->step_memory.inbox.data + job->inbox_layout.v[exchange] + at, bytes}};
 
-    return expect(job, step, BULK_KV, exchange, move->holder, job->rank_nodes[move->holder], pieces, 2);
+    return expect(job, step, BULK_KV, exchange, move->holder, job->rank_nodes[move->holder], pieces,
+                  2);
 }
 
 /* The partial dK/dV of another node for a local holder. */
-static int expect_return(struct job *job, uint64_t step, uint32_t exchange, const struct plan_move *move)
+static int expect_return(struct job *job, uint64_t step, uint32_t exchange,
+                         const struct plan_move *move)
 {
     const size_t bytes = (size_t)move->rows * job_row_bytes(job, exchange);
     float *dk, *dv;
@@ -75,7 +79,8 @@ static int expect_exchange(struct job *job, uint64_t step, uint32_t exchange)
         const struct plan_move *move = &space->moves[m];
         if (move->node == job->host->node) {
             r = expect_kv(job, step, exchange, move);
-        } else if (job->rank_nodes[move->holder] == job->host->node && job->exchanges[exchange].forward_only == 0) {
+        } else if (job->rank_nodes[move->holder] == job->host->node &&
+                   job->exchanges[exchange].forward_only == 0) {
             r = expect_return(job, step, exchange, move);
         }
     }
@@ -92,14 +97,16 @@ static int expect_bucket(struct job *job, uint64_t step, uint32_t bucket)
         if (m == job->member) {
             continue;
         }
-        const struct bulk_piece partial = {job_slice_partial(job, bucket, m), count * sizeof(float)};
+        const struct bulk_piece partial = {job_slice_partial(job, bucket, m),
+                                           count * sizeof(float)};
         r = expect(job, step, BULK_PARTIAL, bucket, job->host->node, job->members[m], &partial, 1);
         if (r < 0) {
             break;
         }
         size_t owned_first, owned_count;
         job_slice(job, bucket, m, &owned_first, &owned_count);
-        const struct bulk_piece result = {job_bucket_data(job, job->result.data, bucket) + owned_first,
+        const struct bulk_piece result = {job_bucket_data(job, job->result.data, bucket) +
+                                              owned_first,
                                           owned_count * sizeof(float)};
         r = expect(job, step, BULK_RESULT, bucket, job->members[m], job->members[m], &result, 1);
     }
@@ -133,8 +140,8 @@ int job_expect_parameters(struct job *job, uint32_t bucket, uint64_t round)
 int job_arrived(struct job *job, const struct bulk_arrival *arrival)
 {
     if (arrival->key.kind == BULK_KV) {
-        const struct plan_move *move =
-            job_move(job, job->exchanges[arrival->key.id].space, arrival->key.part, job->host->node);
+        const struct plan_move *move = job_move(job, job->exchanges[arrival->key.id].space,
+                                                arrival->key.part, job->host->node);
         assert(move != NULL);
         job->kv_moved_bytes += 2 * (uint64_t)move->rows * job_row_bytes(job, arrival->key.id);
     }
@@ -146,8 +153,8 @@ int job_arrived(struct job *job, const struct bulk_arrival *arrival)
 
 /* ---- sending ---- */
 
-static uint32_t pieces_kv(const struct job *job, uint32_t exchange, uint32_t holder, const struct plan_move *move,
-                          struct bulk_piece *pieces)
+static uint32_t pieces_kv(const struct job *job, uint32_t exchange, uint32_t holder,
+                          const struct plan_move *move, struct bulk_piece *pieces)
 {
     const struct plan_space *space = &job->plan->spaces[job->exchanges[exchange].space];
     const size_t row_bytes = job_row_bytes(job, exchange);
@@ -168,8 +175,8 @@ static uint32_t pieces_kv(const struct job *job, uint32_t exchange, uint32_t hol
     return n;
 }
 
-static uint32_t pieces_return(const struct job *job, uint32_t exchange, const struct plan_move *move,
-                              struct bulk_piece *pieces)
+static uint32_t pieces_return(const struct job *job, uint32_t exchange,
+                              const struct plan_move *move, struct bulk_piece *pieces)
 {
     const size_t bytes = (size_t)move->rows * job_row_bytes(job, exchange);
     float *dk, *dv;
@@ -180,20 +187,21 @@ static uint32_t pieces_return(const struct job *job, uint32_t exchange, const st
     return 2;
 }
 
-static uint32_t pieces_bucket(const struct job *job, uint8_t *segment, uint32_t bucket, uint32_t owner,
-                              struct bulk_piece *pieces)
+static uint32_t pieces_bucket(const struct job *job, uint8_t *segment, uint32_t bucket,
+                              uint32_t owner, struct bulk_piece *pieces)
 {
     const int32_t member = job_member_of(job, owner);
     size_t first, count;
 
     assert(member >= 0);
     job_slice(job, bucket, (uint32_t)member, &first, &count);
-    pieces[0] = (struct bulk_piece){job_bucket_data(job, segment, bucket) + first, count * sizeof(float)};
+    pieces[0] =
+        (struct bulk_piece){job_bucket_data(job, segment, bucket) + first, count * sizeof(float)};
     return 1;
 }
 
-static uint32_t send_pieces(const struct job *job, enum transfer_kind kind, uint32_t id, uint32_t part,
-                            const struct plan_move *move, struct bulk_piece *pieces)
+static uint32_t send_pieces(const struct job *job, enum transfer_kind kind, uint32_t id,
+                            uint32_t part, const struct plan_move *move, struct bulk_piece *pieces)
 {
     switch (kind) {
     case TRANSFER_KV:
@@ -228,8 +236,8 @@ static void send_done(struct bulk_send *bulk)
     job_unref(job);
 }
 
-int job_send(struct job *job, uint64_t step, enum transfer_kind kind, uint32_t id, uint32_t part, uint32_t node,
-             int64_t count, bool nonfinite)
+int job_send(struct job *job, uint64_t step, enum transfer_kind kind, uint32_t id, uint32_t part,
+             uint32_t node, int64_t count, bool nonfinite)
 {
     const struct plan_move *move = NULL;
     uint32_t piece_max = 2;
@@ -237,7 +245,8 @@ int job_send(struct job *job, uint64_t step, enum transfer_kind kind, uint32_t i
     assert(!job->ending);
     if (kind == TRANSFER_KV || kind == TRANSFER_RETURN) {
         /* A partial goes back the way that the keys came: it is laid out like this node's inbox. */
-        move = job_move(job, job->exchanges[id].space, part, kind == TRANSFER_KV ? node : job->host->node);
+        move = job_move(job, job->exchanges[id].space, part,
+                        kind == TRANSFER_KV ? node : job->host->node);
         assert(move != NULL);
         piece_max = kind == TRANSFER_KV ? 2 * move->range_count : 2;
     }

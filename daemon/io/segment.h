@@ -1,7 +1,8 @@
 /*
- * A segment: shared memory of fixed size in a sealed memfd that the daemon made. The owner gets @fd (read-write), everyone
- * else @read_fd, which cannot be mapped for writing. Since it can neither shrink nor grow, no worker can make the daemon
- * (or a zero-copy send) touch a page that is not there, whatever it does to its own mapping.
+ * A segment: shared memory of fixed size in a sealed memfd that the daemon made. The owner gets @fd
+ * (read-write), everyone else @read_fd, which cannot be mapped for writing. Since it can neither
+ * shrink nor grow, no worker can make the daemon (or a zero-copy send) touch a page that is not
+ * there, whatever it does to its own mapping.
  */
 #ifndef SEQSYNC_IO_SEGMENT_H
 #define SEQSYNC_IO_SEGMENT_H
@@ -16,11 +17,15 @@ struct segment {
     int read_fd;   /* read-only description of the same file */
 };
 
-#define SEGMENT_NULL {.data = NULL, .bytes = 0, .fd = -1, .read_fd = -1}
+#define SEGMENT_NULL                                                                               \
+    {                                                                                              \
+        .data = NULL, .bytes = 0, .fd = -1, .read_fd = -1                                          \
+    }
 
 /*
- * Makes @bytes (rounded up to pages) of zeroed, allocated memory. Pages are there when it returns: a full machine is met
- * here and not as SIGBUS in a step. @label shows in /proc/PID/maps. -ENOMEM, -EMFILE, -EINVAL. Any thread.
+ * Makes @bytes (rounded up to pages) of zeroed, allocated memory. Pages are there when it returns:
+ * a full machine is met here and not as SIGBUS in a step. @label shows in /proc/PID/maps. -ENOMEM,
+ * -EMFILE, -EINVAL. Any thread.
  */
 int segment_init(struct segment *segment, const char *label, size_t bytes);
 

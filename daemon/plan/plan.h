@@ -1,18 +1,23 @@
 /*
- * The planner's answer for one batch: who holds which tokens, which tiles each rank computes, which K/V rows move to
- * which node, which dK/dV rows come back and in which order they are summed. A pure function of its input: the same
- * input gives the same bytes on every node, which plan_digest() attests.
+ * The planner's answer for one batch: who holds which tokens, which tiles each rank computes, which
+ * K/V rows move to which node, which dK/dV rows come back and in which order they are summed. A
+ * pure function of its input: the same input gives the same bytes on every node, which
+ * plan_digest() attests.
  *
- * Rows. A holder's K/V live in its own shard order ("holder rows"). A node's inbox holds the union of the rows that
- * its ranks need of remote holders: holders in rank order, rows ascending, each exactly once ("inbox rows"). A rank's
- * return buffer holds the rows it needs of every other rank: sources in the order of its part, rows ascending
- * ("return rows"). Sums for a remote holder are laid out like the inbox, since they are its transpose.
+ * Rows. A holder's K/V live in its own shard order ("holder rows"). A node's inbox holds the union
+ * of the rows that its ranks need of remote holders: holders in rank order, rows ascending, each
+ * exactly once ("inbox rows"). A rank's return buffer holds the rows it needs of every other rank:
+ * sources in the order of its part, rows ascending
+ * ("return rows"). Sums for a remote holder are laid out like the inbox, since they are its
+ * transpose.
  *
- * Sums. dK/dV of holder h: on each node n, for every run of rows with one set of contributing ranks, one plan_sum. Where
- * n is not h's node, its terms are the ranks of n in rank order and its destination row is an inbox row of n (the node's
- * partial, sent to h's node once). On h's node the destination is a holder row, and the terms are, in node order, the
- * local ranks' return rows in rank order at the place of the own node and one partial for each other node. Runs that
- * nobody contributes to have no terms: the sum is zero. h's own share is not among the terms: h adds it itself.
+ * Sums. dK/dV of holder h: on each node n, for every run of rows with one set of contributing
+ * ranks, one plan_sum. Where n is not h's node, its terms are the ranks of n in rank order and its
+ * destination row is an inbox row of n (the node's partial, sent to h's node once). On h's node the
+ * destination is a holder row, and the terms are, in node order, the local ranks' return rows in
+ * rank order at the place of the own node and one partial for each other node. Runs that nobody
+ * contributes to have no terms: the sum is zero. h's own share is not among the terms: h adds it
+ * itself.
  */
 #ifndef SEQSYNC_PLAN_PLAN_H
 #define SEQSYNC_PLAN_PLAN_H
@@ -39,10 +44,12 @@ struct plan_range {
 
 /* What one rank does in one index space. */
 struct plan_part {
-    struct seqsync_chunk *chunks;   /* what it holds, in row order */
-    struct seqsync_tile *tiles;     /* in the order of computation: grouped by source, own rows first, then ring order */
-    struct seqsync_source *sources; /* where keys come from; those it needs, in the order of first use */
-    struct plan_range *needs;       /* of all sources but itself, in source order; row = return row */
+    struct seqsync_chunk *chunks; /* what it holds, in row order */
+    struct seqsync_tile *
+        tiles; /* in the order of computation: grouped by source, own rows first, then ring order */
+    struct seqsync_source
+        *sources;             /* where keys come from; those it needs, in the order of first use */
+    struct plan_range *needs; /* of all sources but itself, in source order; row = return row */
     uint32_t chunk_count;
     uint32_t tile_count;
     uint32_t source_count;
@@ -63,7 +70,8 @@ struct plan_move {
 };
 
 struct plan_term {
-    uint32_t from_node; /* 1: @from is a node, @row an inbox row of that node's partial; 0: a rank, @row its return row */
+    uint32_t from_node; /* 1: @from is a node, @row an inbox row of that node's partial; 0: a rank,
+                           @row its return row */
     uint32_t from;
     int64_t row;
 };
@@ -84,7 +92,7 @@ struct plan_space {
     struct plan_range *ranges; /* of the moves */
     struct plan_sum *sums;     /* [sum_count] */
     struct plan_term *terms;
-    int64_t *inbox_rows;       /* [node_count] */
+    int64_t *inbox_rows; /* [node_count] */
     uint32_t move_count;
     uint32_t range_count;
     uint32_t sum_count;
@@ -95,7 +103,8 @@ struct plan_space {
 struct plan {
     struct plan_space spaces[SEQSYNC_SPACES_N];
     struct seqsync_sequence *sequences; /* copy of the batch */
-    int64_t *offsets[SEQSYNC_SPACES_N]; /* [sequence_count + 1]: global index of each sequence's first token */
+    int64_t *offsets[SEQSYNC_SPACES_N]; /* [sequence_count + 1]: global index of each sequence's
+                                           first token */
     uint32_t *rank_nodes;
     uint32_t sequence_count;
     uint32_t rank_count;
@@ -113,8 +122,9 @@ struct plan {
 const char *plan_input_check(const struct plan_input *input);
 
 /*
- * Makes the plan of a legal input; asserts legality. @batch_digest is batch_digest() of proto/batch.h and is only
- * carried along. The caller frees it. -ENOMEM. Any thread; no global state.
+ * Makes the plan of a legal input; asserts legality. @batch_digest is batch_digest() of
+ * proto/batch.h and is only carried along. The caller frees it. -ENOMEM. Any thread; no global
+ * state.
  */
 int plan_new(const struct plan_input *input, uint64_t batch_digest, struct plan **ret);
 
@@ -122,10 +132,11 @@ int plan_new(const struct plan_input *input, uint64_t batch_digest, struct plan 
 struct plan *plan_free(struct plan *plan);
 
 /*
- * Checks invariants 1 and 6 with code that shares nothing with plan_new(): every token held once, tiles cover exactly the
- * pairs the mask shows and each once, needs are what the tiles read, moves are the union of needs per node, sums cover
- * every holder row once with the right terms. NULL if it holds, else a static sentence naming the violation.
- * O(tiles + pairs of chunks); allocates scratch: -ENOMEM is reported as "out of memory".
+ * Checks invariants 1 and 6 with code that shares nothing with plan_new(): every token held once,
+ * tiles cover exactly the pairs the mask shows and each once, needs are what the tiles read, moves
+ * are the union of needs per node, sums cover every holder row once with the right terms. NULL if
+ * it holds, else a static sentence naming the violation. O(tiles + pairs of chunks); allocates
+ * scratch: -ENOMEM is reported as "out of memory".
  */
 const char *plan_validate(const struct plan *plan, const struct plan_input *input);
 

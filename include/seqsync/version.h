@@ -1,4 +1,5 @@
-/* Version of the library that is linked; compare with the macros to find a header/library mix-up. */
+/* Version of the library that is linked; compare with the macros to find a header/library mix-up.
+ */
 #ifndef SEQSYNC_VERSION_H
 #define SEQSYNC_VERSION_H
 
