@@ -1,4 +1,5 @@
-/* The public header, with what it declares made visible: everything else of the library is hidden. */
+/* The public header, with what it declares made visible: everything else of the library is hidden.
+ */
 #ifndef SEQSYNC_ATTENTION_API_H
 #define SEQSYNC_ATTENTION_API_H
 

@@ -11,6 +11,9 @@
 #include <cblas.h>
 #include <string.h>
 
+/* Rows of a stripe: fewer make OpenBLAS slower than the columns saved are worth. */
+#define STRIPE_ROWS 96
+
 bool block_init(struct block *ret, struct seqsync_attention *attention, const struct band *band,
                 const struct band_rect *rect)
 {
@@ -60,33 +63,88 @@ static bool all_finite(const float *x, int64_t n)
     return !found;
 }
 
+/*
+ * Rows begin .. end of a block and the columns that any of them sees. A cut block is computed in
+ * stripes, as most of what lies beyond the band's edge is then left out: half a block on the
+ * diagonal of a causal mask.
+ */
+struct stripe {
+    int32_t begin;
+    int32_t end;
+    int32_t first;
+    int32_t columns;
+};
+
+static struct stripe stripe_at(const struct seqsync_attention *attention, const struct block *block,
+                               int32_t begin)
+{
+    int32_t end =
+        block->cut && block->rows - begin > STRIPE_ROWS ? begin + STRIPE_ROWS : block->rows;
+    int32_t first = attention->first[begin];
+
+    /* Both ends of what a row sees only move to the right from row to row. */
+    return (struct stripe){begin, end, first, attention->last[end - 1] - first};
+}
+
 void block_scores(const struct seqsync_attention *attention, const struct block *block, float alpha,
                   const float *a, const float *b, float *scores)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, block->rows, block->columns,
-                attention->head_dim, alpha, a, attention->head_dim, b, attention->head_dim, 0.0f,
-                scores, attention->block_k);
+    int32_t head_dim = attention->head_dim;
+    int64_t stride = attention->block_k;
+
+    /* OpenBLAS clears its result four times as slowly as memset, which costs as much as the whole
+     * softmax. */
+    memset(scores, 0, (size_t)(block->rows * stride) * sizeof(*scores));
+    for (int32_t row = 0; row < block->rows;) {
+        struct stripe stripe = stripe_at(attention, block, row);
+
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, stripe.end - stripe.begin,
+                    stripe.columns, head_dim, alpha, a + (int64_t)stripe.begin * head_dim, head_dim,
+                    b + (int64_t)stripe.first * head_dim, head_dim, 1.0f,
+                    scores + stripe.begin * stride + stripe.first, (blasint)stride);
+        row = stripe.end;
+    }
+}
+
+/* to[r] += alpha * sum over the seen c of weights[r][c] * from[c], or with the roles of r and c
+ * exchanged. */
+static void add_seen(const struct seqsync_attention *attention, const struct block *block,
+                     float alpha, const float *weights, const float *from, float *to,
+                     int64_t to_stride, bool transposed)
+{
+    int32_t head_dim = attention->head_dim;
+
+    for (int32_t r = 0; r < block->rows; r++) {
+        for (int32_t c = attention->first[r]; c < attention->last[r]; c++) {
+            float weight = alpha * weights[r * (int64_t)attention->block_k + c];
+            const float *source = from + (int64_t)(transposed ? r : c) * head_dim;
+            float *target = to + (transposed ? c : r) * to_stride;
+
+            for (int32_t i = 0; i < head_dim; i++) {
+                target[i] += weight * source[i];
+            }
+        }
+    }
 }
 
 void block_add(const struct seqsync_attention *attention, const struct block *block, float alpha,
                const float *weights, const float *from, float *to, int64_t to_stride)
 {
     int32_t head_dim = attention->head_dim;
+    int64_t stride = attention->block_k;
 
-    if (!block->cut || all_finite(from, (int64_t)block->columns * head_dim)) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, block->rows, head_dim,
-                    block->columns, alpha, weights, attention->block_k, from, head_dim, 1.0f, to,
-                    (blasint)to_stride);
+    if (block->cut && !all_finite(from, (int64_t)block->columns * head_dim)) {
+        add_seen(attention, block, alpha, weights, from, to, to_stride, /* transposed= */ false);
         return;
     }
-    for (int32_t r = 0; r < block->rows; r++) {
-        for (int32_t c = attention->first[r]; c < attention->last[r]; c++) {
-            float weight = alpha * weights[r * (int64_t)attention->block_k + c];
+    for (int32_t row = 0; row < block->rows;) {
+        struct stripe stripe = stripe_at(attention, block, row);
 
-            for (int32_t i = 0; i < head_dim; i++) {
-                to[r * to_stride + i] += weight * from[(int64_t)c * head_dim + i];
-            }
-        }
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, stripe.end - stripe.begin, head_dim,
+                    stripe.columns, alpha, weights + stripe.begin * stride + stripe.first,
+                    (blasint)stride, from + (int64_t)stripe.first * head_dim, head_dim, 1.0f,
+                    to + stripe.begin * to_stride, (blasint)to_stride);
+        row = stripe.end;
     }
 }
 
@@ -94,19 +152,20 @@ void block_add_transposed(const struct seqsync_attention *attention, const struc
                           float alpha, const float *weights, const float *from, float *to)
 {
     int32_t head_dim = attention->head_dim;
+    int64_t stride = attention->block_k;
 
-    if (!block->cut || all_finite(from, (int64_t)block->rows * head_dim)) {
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, block->columns, head_dim, block->rows,
-                    alpha, weights, attention->block_k, from, head_dim, 1.0f, to, head_dim);
+    if (block->cut && !all_finite(from, (int64_t)block->rows * head_dim)) {
+        add_seen(attention, block, alpha, weights, from, to, head_dim, /* transposed= */ true);
         return;
     }
-    for (int32_t r = 0; r < block->rows; r++) {
-        for (int32_t c = attention->first[r]; c < attention->last[r]; c++) {
-            float weight = alpha * weights[r * (int64_t)attention->block_k + c];
+    for (int32_t row = 0; row < block->rows;) {
+        struct stripe stripe = stripe_at(attention, block, row);
 
-            for (int32_t i = 0; i < head_dim; i++) {
-                to[(int64_t)c * head_dim + i] += weight * from[(int64_t)r * head_dim + i];
-            }
-        }
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, stripe.columns, head_dim,
+                    stripe.end - stripe.begin, alpha,
+                    weights + stripe.begin * stride + stripe.first, (blasint)stride,
+                    from + (int64_t)stripe.begin * head_dim, head_dim, 1.0f,
+                    to + (int64_t)stripe.first * head_dim, head_dim);
+        row = stripe.end;
     }
 }
