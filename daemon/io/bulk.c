@@ -616,6 +616,22 @@ static void bulk_on_closed(uv_handle_t *handle)
     free(bulk);
 }
 
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+    }
+    *fd = -1;
+}
+
+static void close_socket(void **socket)
+{
+    if (*socket != NULL) {
+        zmq_close(*socket);
+    }
+    *socket = NULL;
+}
+
 void bulk_close(struct bulk *bulk)
 {
     if (bulk == NULL) {
@@ -630,21 +646,13 @@ void bulk_close(struct bulk *bulk)
         wake_fd(bulk->send_wake);
         pthread_join(bulk->sender, NULL);
     }
-    if (bulk->pull != NULL) {
-        zmq_close(bulk->pull);
-    }
+    bulk->thread_count = 0;
+    close_socket(&bulk->pull);
     for (uint32_t i = 0; i < bulk->config.node_count; i++) {
-        if (bulk->peers[i].socket != NULL) {
-            zmq_close(bulk->peers[i].socket);
-        }
+        close_socket(&bulk->peers[i].socket);
     }
-    if (bulk->receive_wake >= 0) {
-        close(bulk->receive_wake);
-    }
-    if (bulk->send_wake >= 0) {
-        close(bulk->send_wake);
-    }
-    bulk->pull = NULL;
+    close_fd(&bulk->receive_wake);
+    close_fd(&bulk->send_wake);
 }
 
 void bulk_free(struct bulk *bulk)

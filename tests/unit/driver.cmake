@@ -1,0 +1,6 @@
+seqsync_test(test_quota LABEL unit SOURCES test_quota.c LINK seqsync_core)
+seqsync_test(test_control_log LABEL unit SOURCES test_control_log.c LINK seqsync_cluster)
+seqsync_test(test_segment LABEL unit SOURCES test_segment.c LINK seqsync_io)
+seqsync_test(test_lanes LABEL unit SOURCES test_lanes.c LINK seqsync_io)
+seqsync_test(test_bulk_table LABEL unit SOURCES test_bulk_table.c LINK seqsync_io)
+seqsync_test(test_bulk LABEL unit SOURCES test_bulk.c LINK seqsync_io)
