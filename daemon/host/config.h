@@ -1,13 +1,14 @@
 /*
  * The daemon's configuration: INI files, environment, flags.
  *
- * A key's value is the one of the strongest source that has it: flag ("section.key=value"), environment variable
- * SEQSYNC_SECTION_KEY, drop-ins FILE.d/*.conf in lexical order, FILE, built-in. A key that may be repeated ([peers] member,
- * [security] worker-user) is a list; a stronger source replaces the list of a weaker one. Unknown sections and keys,
- * malformed values, and values out of range are problems, each with file and line.
+ * A key's value is the one of the strongest source that has it: flag ("section.key=value"),
+ * environment variable SEQSYNC_SECTION_KEY, drop-ins FILE.d/NAME.conf in lexical order, FILE,
+ * built-in. A key that may be repeated ([peers] member, [security] worker-user) is a list; a
+ * stronger source replaces the list of a weaker one. Unknown sections and keys, malformed values,
+ * and values out of range are problems, each with file and line.
  *
- * Values: sizes "8GiB" (B, KiB, MiB, GiB, TiB) or, where it says so, "80%"; durations "500ms" (ns, us, ms, s, min, h);
- * booleans yes, no. "#" or ";" begins a comment at the start of a line.
+ * Values: sizes "8GiB" (B, KiB, MiB, GiB, TiB) or, where it says so, "80%"; durations "500ms" (ns,
+ * us, ms, s, min, h); booleans yes, no. "#" or ";" begins a comment at the start of a line.
  */
 #ifndef SEQSYNC_HOST_CONFIG_H
 #define SEQSYNC_HOST_CONFIG_H
@@ -56,7 +57,7 @@ struct config {
     uint32_t member_count;
     uint32_t node; /* this node's index in members */
     /* [arena] */
-    uint64_t arena_limit_bytes; /* percentages are of this machine's memory ... */
+    uint64_t arena_limit_bytes;      /* percentages are of this machine's memory ... */
     uint64_t arena_user_limit_bytes; /* ... and of arena_limit_bytes */
     /* [security] */
     char secret_key_file[CONFIG_TEXT_MAX]; /* "" = no keys */
@@ -109,17 +110,18 @@ struct config_host {
 void config_host_of_machine(struct config_host *ret);
 
 struct config_request {
-    const char *file;         /* NULL = CONFIG_FILE_DEFAULT, which may be missing; a named file may not */
+    const char *file; /* NULL = CONFIG_FILE_DEFAULT, which may be missing; a named file may not */
     const char *const *flags; /* "section.key=value" */
     uint32_t flag_count;
     const struct config_host *host;
 };
 
 /*
- * Reads everything. 0, or -EINVAL with at least one problem: the process prints them and exits with 78. struct config is
- * large: it belongs in static or heap memory.
+ * Reads everything. 0, or -EINVAL with at least one problem: the process prints them and exits
+ * with 78. struct config is large: it belongs in static or heap memory.
  */
-int config_load(const struct config_request *request, struct config *ret, struct config_problems *problems);
+int config_load(const struct config_request *request, struct config *ret,
+                struct config_problems *problems);
 
 /* Effective values, in the form of a config file, each with its origin as a comment. */
 void config_dump(const struct config *config, FILE *out);
@@ -129,11 +131,13 @@ void config_dump(const struct config *config, FILE *out);
 /* Built-in values. */
 void config_init(struct config *config, const struct config_host *host);
 
-/* Puts the values of one file's bytes over those of @config. Reads nothing else; any bytes will do. */
-void config_parse(struct config *config, const char *bytes, size_t length, const char *file, enum config_source source,
-                  struct config_problems *problems);
+/* Puts the values of one file's bytes over those of @config. Reads nothing else; any bytes will do.
+ */
+void config_parse(struct config *config, const char *bytes, size_t length, const char *file,
+                  enum config_source source, struct config_problems *problems);
 
 /* Derives and cross-checks after all sources are in. */
-void config_finish(struct config *config, const struct config_host *host, struct config_problems *problems);
+void config_finish(struct config *config, const struct config_host *host,
+                   struct config_problems *problems);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * A lock file: who holds it owns a path. The kernel lets go of it when the process dies, however it dies.
+ * A lock file: who holds it owns a path. The kernel lets go of it when the process dies, however it
+ * dies.
  */
 #ifndef SEQSYNC_HOST_LOCK_H
 #define SEQSYNC_HOST_LOCK_H
@@ -16,7 +17,8 @@ struct lock {
         .fd = -1                                                                                   \
     }
 
-/* Takes the lock of @path, which is the file "@path.lock". -EADDRINUSE = another process holds it; or open's errno. */
+/* Takes the lock of @path, which is the file "@path.lock". -EADDRINUSE = another process holds it;
+ * or open's errno. */
 int lock_take(struct lock *lock, const char *path);
 
 /* Removes the file and lets go. Accepts LOCK_NULL. */

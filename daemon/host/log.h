@@ -1,6 +1,7 @@
 /*
- * The daemon's log, to stderr: one line, one write(). On a terminal logfmt with time; else each line begins with its level
- * as "<N>", which journald understands. Levels are those of syslog, 3 error .. 7 debug. Any thread.
+ * The daemon's log, to stderr: one line, one write(). On a terminal logfmt with time; else each
+ * line begins with its level as "<N>", which journald understands. Levels are those of syslog, 3
+ * error .. 7 debug. Any thread.
  */
 #ifndef SEQSYNC_HOST_LOG_H
 #define SEQSYNC_HOST_LOG_H

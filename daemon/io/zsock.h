@@ -1,14 +1,15 @@
 /*
  * One ZeroMQ socket in a libuv loop.
  *
- * ZMQ_FD says "something changed" once, and any zmq call on the socket may consume that. So the work is in one pump, which
- * receives and sends until ZMQ_EVENTS, asked last, says that there is nothing to do; it runs when the fd is readable,
- * before the loop blocks, and after it. A pump stops after a budget of messages, so that one busy socket does not starve
- * the loop, and goes on in the next turn without blocking. A slow timer wakes the loop in case an edge was missed all the
+ * ZMQ_FD says "something changed" once, and any zmq call on the socket may consume that. So the
+ * work is in one pump, which receives and sends until ZMQ_EVENTS, asked last, says that there is
+ * nothing to do; it runs when the fd is readable, before the loop blocks, and after it. A pump
+ * stops after a budget of messages, so that one busy socket does not starve the loop, and goes on
+ * in the next turn without blocking. A slow timer wakes the loop in case an edge was missed all the
  * same; such rescues are counted and are a bug.
  *
- * Nobody but the zsock may call zmq functions on the socket between init and close, except zmq_connect/disconnect/bind and
- * zmq_setsockopt in the loop's thread outside of on_message.
+ * Nobody but the zsock may call zmq functions on the socket between init and close, except
+ * zmq_connect/disconnect/bind and zmq_setsockopt in the loop's thread outside of on_message.
  */
 #ifndef SEQSYNC_IO_ZSOCK_H
 #define SEQSYNC_IO_ZSOCK_H
@@ -33,8 +34,8 @@ struct zsock_config {
     uint32_t out_max; /* messages that may wait to be sent */
     uint32_t budget;  /* messages received, and sent, per pump */
     /*
-     * A message that cannot be sent now is dropped and counted instead of waiting: for a ROUTER, where one peer that does
-     * not read (or is gone) must not hold up the others.
+     * A message that cannot be sent now is dropped and counted instead of waiting: for a ROUTER,
+     * where one peer that does not read (or is gone) must not hold up the others.
      */
     bool drop_unsendable;
     /* A whole message, parts borrowed for the call. May call zsock_send(), zsock_close(). */
@@ -67,11 +68,13 @@ struct zsock {
     uint64_t rescues;
 };
 
-/* Takes the socket on success: it is closed after the handles. -ENOMEM and libuv's codes; then nothing was changed. */
+/* Takes the socket on success: it is closed after the handles. -ENOMEM and libuv's codes; then
+ * nothing was changed. */
 int zsock_init(struct zsock *zsock, const struct zsock_config *config);
 
 /*
- * Queues one message of copied parts; it is sent before the loop blocks next. 0, ZSOCK_FULL or -ENOMEM.
+ * Queues one message of copied parts; it is sent before the loop blocks next. 0, ZSOCK_FULL or
+ * -ENOMEM.
  */
 struct zsock_part {
     const void *data;
