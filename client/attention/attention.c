@@ -20,6 +20,7 @@
  */
 #define BLOCK_Q 384
 #define BLOCK_K 256
+#define GROUP 4
 #define ALIGNMENT 64
 
 static pthread_once_t kernels_text_once = PTHREAD_ONCE_INIT;
@@ -37,6 +38,7 @@ static void *scratch_take(void *memory, size_t *used, size_t count)
 static size_t scratch_lay(struct seqsync_attention *attention, void *memory)
 {
     size_t queries = (size_t)attention->block_q;
+    size_t group = queries * (size_t)attention->group;
     size_t keys = (size_t)attention->block_k;
     size_t width = (size_t)attention->head_dim;
     size_t used = 0;
@@ -44,15 +46,15 @@ static size_t scratch_lay(struct seqsync_attention *attention, void *memory)
     attention->memory = memory;
     attention->scores = scratch_take(memory, &used, queries * keys);
     attention->d_scores = scratch_take(memory, &used, queries * keys);
-    attention->q = scratch_take(memory, &used, queries * width);
+    attention->q = scratch_take(memory, &used, group * width);
+    attention->out = scratch_take(memory, &used, group * width);
     attention->d_o = scratch_take(memory, &used, queries * width);
-    attention->out = scratch_take(memory, &used, queries * width);
     attention->k = scratch_take(memory, &used, keys * width);
     attention->v = scratch_take(memory, &used, keys * width);
     attention->d_k = scratch_take(memory, &used, keys * width);
     attention->d_v = scratch_take(memory, &used, keys * width);
-    attention->row_max = scratch_take(memory, &used, queries);
-    attention->row_sum = scratch_take(memory, &used, queries);
+    attention->row_max = scratch_take(memory, &used, group);
+    attention->row_sum = scratch_take(memory, &used, group);
     attention->first = scratch_take(memory, &used, queries);
     attention->last = scratch_take(memory, &used, queries);
     return used;
@@ -86,6 +88,7 @@ int seqsync_attention_new(const struct seqsync_attention_shape *shape,
     attention->kernels = kernels_get();
     attention->block_q = BLOCK_Q;
     attention->block_k = BLOCK_K;
+    attention->group = GROUP;
     memory = aligned_alloc(ALIGNMENT, scratch_lay(attention, /* memory= */ NULL));
     if (!memory) {
         free(attention);

@@ -27,20 +27,21 @@ struct seqsync_attention {
     const struct kernels *kernels;
     int32_t block_q;
     int32_t block_k;
+    int32_t group; /* forward: blocks of queries that share one copy of a block of keys */
 
     /* One allocation, at @memory; each array aligned to 64 bytes. */
     void *memory;
     float *scores;   /* block_q x block_k */
     float *d_scores; /* block_q x block_k */
-    float *q;        /* block_q x head_dim */
+    float *q;        /* group * block_q x head_dim */
+    float *out;      /* group * block_q x head_dim: forward, not yet normalised */
     float *d_o;      /* block_q x head_dim */
-    float *out;      /* block_q x head_dim: forward, not yet normalised */
     float *k;        /* block_k x head_dim */
     float *v;        /* block_k x head_dim */
     float *d_k;      /* block_k x head_dim */
     float *d_v;      /* block_k x head_dim */
-    float *row_max;  /* block_q; backward: the shift */
-    float *row_sum;  /* block_q; backward: delta */
+    float *row_max;  /* group * block_q; backward: the shift */
+    float *row_sum;  /* group * block_q; backward: delta */
     int32_t *first;  /* block_q: columns seen by each row */
     int32_t *last;   /* block_q */
 };

@@ -1,11 +1,13 @@
 /*
- * Forward over one tile, for each head and block of queries: a softmax kept unnormalised over all
+ * Forward over one tile, for each head and group of queries: a softmax kept unnormalised over all
  * the tile's blocks of keys (FlashAttention-2, section 3.1.1), then one merge of the finished tile
- * into o and lse.
+ * into o and lse. A group is several blocks of queries, over which the copying of a block of keys
+ * and values into scratch is spread.
  */
 #include "client/attention/tile.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "client/attention/block.h"
 
@@ -13,23 +15,34 @@ struct forward {
     struct seqsync_attention *attention;
     const struct seqsync_tile *tile;
     struct band band;
-    int64_t size_q;
+    int64_t size_q; /* queries and keys of a block */
     int64_t size_k;
     float *o;
     int64_t o_stride;
     float *lse;
+    int32_t head; /* being worked on, and its rows */
+    struct head_rows q;
+    struct head_rows k;
+    struct head_rows v;
+    int64_t begin; /* the group's queries */
+    int64_t end;
 };
 
+static int64_t min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /*
- * Merges row r of the scratch into the state of row @row. The weights of the two sides are exp(a -
- * lse) and exp(b - lse) with lse = max + log1p(exp(min - max)), written so that they add up to 1
- * and no exponent is positive.
+ * Merges row r of the group into the state of row @row of the shard. The weights of the two sides
+ * are exp(a - lse) and exp(b - lse) with lse = max + log1p(exp(min - max)), written so that they
+ * add up to 1 and no exponent is positive.
  */
-static void merge_row(const struct forward *forward, int32_t head, int64_t row, int32_t r)
+static void merge_row(const struct forward *forward, int64_t row, int64_t r)
 {
     struct seqsync_attention *attention = forward->attention;
-    float *o = forward->o + row * forward->o_stride + (int64_t)head * attention->head_dim;
-    float *lse = forward->lse + row * attention->heads + head;
+    float *o = forward->o + row * forward->o_stride + (int64_t)forward->head * attention->head_dim;
+    float *lse = forward->lse + row * attention->heads + forward->head;
     double sum = (double)attention->row_sum[r];
     double before = (double)*lse;
     double tile;
@@ -51,17 +64,17 @@ static void merge_row(const struct forward *forward, int32_t head, int64_t row, 
         tile_weight = 1 / (1 + share);
     }
     *lse = (float)(greater + log1p(share));
-    attention->kernels->blend(o, (float)(1 - tile_weight),
-                              attention->out + (int64_t)r * attention->head_dim,
+    attention->kernels->blend(o, (float)(1 - tile_weight), attention->out + r * attention->head_dim,
                               (float)(tile_weight / sum), attention->head_dim);
 }
 
-static void forward_block(const struct forward *forward, const struct block *block,
-                          const struct head_rows *k, const struct head_rows *v, int64_t q_begin)
+/* One block, whose keys and values lie in the scratch from key @k_begin on. */
+static void forward_block(const struct forward *forward, const struct block *block, int64_t k_begin)
 {
     struct seqsync_attention *attention = forward->attention;
-    int32_t head_dim = attention->head_dim;
-    int64_t skip = block->rect.q_begin - q_begin;
+    int64_t row = block->rect.q_begin - forward->begin;
+    int64_t at_q = row * attention->head_dim;
+    int64_t at_k = (block->rect.k_begin - k_begin) * attention->head_dim;
     struct score_block scores = {
         .scores = attention->scores,
         .stride = attention->block_k,
@@ -71,42 +84,53 @@ static void forward_block(const struct forward *forward, const struct block *blo
         .last = attention->last,
     };
 
-    block_pack(attention->k, k, block->rect.k_begin, block->rect.k_end, head_dim);
-    block_pack(attention->v, v, block->rect.k_begin, block->rect.k_end, head_dim);
-    block_scores(attention, block, attention->scale_log2, attention->q + skip * head_dim,
-                 attention->k, attention->scores);
-    attention->kernels->softmax(&scores, attention->row_max + skip, attention->row_sum + skip,
-                                attention->out + skip * head_dim, head_dim);
-    block_add(attention, block, 1.0f, attention->scores, attention->v,
-              attention->out + skip * head_dim, head_dim);
+    block_scores(attention, block, attention->scale_log2, attention->q + at_q, attention->k + at_k,
+                 attention->scores);
+    attention->kernels->softmax(&scores, attention->row_max + row, attention->row_sum + row,
+                                attention->out + at_q, attention->head_dim);
+    block_add(attention, block, 1.0f, attention->scores, attention->v + at_k, attention->out + at_q,
+              attention->head_dim);
 }
 
-static void forward_rows(const struct forward *forward, int32_t head, const struct head_rows *q,
-                         const struct head_rows *k, const struct head_rows *v, int64_t begin,
-                         int64_t end)
+/* The group's queries against keys begin .. end. */
+static void forward_keys(const struct forward *forward, int64_t begin, int64_t end)
 {
     struct seqsync_attention *attention = forward->attention;
+    struct band_rect seen = {forward->begin, forward->end, begin, end};
+
+    if (!band_trim(&forward->band, &seen)) {
+        return;
+    }
+    block_pack(attention->k, &forward->k, seen.k_begin, seen.k_end, attention->head_dim);
+    block_pack(attention->v, &forward->v, seen.k_begin, seen.k_end, attention->head_dim);
+    for (int64_t at = forward->begin; at < forward->end; at += forward->size_q) {
+        struct band_rect rect = {at, min_i64(at + forward->size_q, forward->end), seen.k_begin,
+                                 seen.k_end};
+        struct block block;
+
+        if (block_init(&block, attention, &forward->band, &rect)) {
+            forward_block(forward, &block, seen.k_begin);
+        }
+    }
+}
+
+static void forward_group(const struct forward *forward)
+{
+    struct seqsync_attention *attention = forward->attention;
+    int64_t rows = forward->end - forward->begin;
     int64_t keys = forward->tile->k_count;
 
-    block_pack(attention->q, q, begin, end, attention->head_dim);
-    for (int64_t i = 0; i < (end - begin) * attention->head_dim; i++) {
-        attention->out[i] = 0;
-    }
-    for (int64_t r = 0; r < end - begin; r++) {
+    block_pack(attention->q, &forward->q, forward->begin, forward->end, attention->head_dim);
+    memset(attention->out, 0, (size_t)(rows * attention->head_dim) * sizeof(float));
+    for (int64_t r = 0; r < rows; r++) {
         attention->row_max[r] = -INFINITY;
         attention->row_sum[r] = 0;
     }
     for (int64_t at = 0; at < keys; at += forward->size_k) {
-        int64_t stop = at + forward->size_k < keys ? at + forward->size_k : keys;
-        struct band_rect rect = {begin, end, at, stop};
-        struct block block;
-
-        if (block_init(&block, attention, &forward->band, &rect)) {
-            forward_block(forward, &block, k, v, begin);
-        }
+        forward_keys(forward, at, min_i64(at + forward->size_k, keys));
     }
-    for (int64_t r = begin; r < end; r++) {
-        merge_row(forward, head, forward->tile->q_row + r, (int32_t)(r - begin));
+    for (int64_t r = 0; r < rows; r++) {
+        merge_row(forward, forward->tile->q_row + forward->begin + r, r);
     }
 }
 
@@ -117,27 +141,25 @@ int seqsync_attention_forward_tile(struct seqsync_attention *attention,
 {
     struct forward forward = {
         .attention = attention, .tile = tile, .o = o, .o_stride = q_stride, .lse = lse};
-    int r;
 
-    r = tile_check(attention, tile, q_stride, kv_stride);
-    if (r || !q || !k || !v || !o || !lse) {
+    if (tile_check(attention, tile, q_stride, kv_stride) || !q || !k || !v || !o || !lse) {
         return SEQSYNC_ERR_INVALID;
     }
     forward.band = band_of_tile(tile);
     forward.size_q = block_size(tile->q_count, attention->block_q);
     forward.size_k = block_size(tile->k_count, attention->block_k);
     for (int32_t head = 0; head < attention->heads; head++) {
+        int64_t q_offset = tile->q_row * q_stride + (int64_t)head * attention->head_dim;
         int64_t kv_column = tile_head_kv(attention, head) * (int64_t)attention->head_dim;
-        struct head_rows q_rows = {q + tile->q_row * q_stride + (int64_t)head * attention->head_dim,
-                                   q_stride};
-        struct head_rows k_rows = {k + kv_column, kv_stride};
-        struct head_rows v_rows = {v + kv_column, kv_stride};
 
-        for (int64_t at = 0; at < tile->q_count; at += forward.size_q) {
-            int64_t stop =
-                at + forward.size_q < tile->q_count ? at + forward.size_q : tile->q_count;
-
-            forward_rows(&forward, head, &q_rows, &k_rows, &v_rows, at, stop);
+        forward.head = head;
+        forward.q = (struct head_rows){q + q_offset, q_stride};
+        forward.k = (struct head_rows){k + kv_column, kv_stride};
+        forward.v = (struct head_rows){v + kv_column, kv_stride};
+        for (int64_t at = 0; at < tile->q_count; at = forward.end) {
+            forward.begin = at;
+            forward.end = min_i64(at + attention->group * forward.size_q, tile->q_count);
+            forward_group(&forward);
         }
     }
     return SEQSYNC_OK;

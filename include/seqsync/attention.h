@@ -55,8 +55,10 @@ void seqsync_attention_forward_begin(struct seqsync_attention *attention, int64_
 /*
  * Adds one tile: rows q_row .. q_row + q_count of Q against rows 0 .. k_count of @k and @v, which
  * point at the tile's first key. After each call o is normalised and lse complete for all tiles so
- * far. Borrows everything during the call. SEQSYNC_ERR_INVALID: counts < 1, a stride shorter than a
- * row.
+ * far. Borrows everything during the call.
+ *
+ * SEQSYNC_ERR_INVALID, with nothing changed: counts below 1 or above 2^31 - 1, a negative first
+ * index or row, a stride shorter than a row or above 2^31 - 1, a NULL pointer.
  */
 int seqsync_attention_forward_tile(struct seqsync_attention *attention,
                                    const struct seqsync_tile *tile, const float *q,
@@ -74,7 +76,7 @@ void seqsync_attention_backward_begin(struct seqsync_attention *attention, int64
 /*
  * Adds one tile's share to dq (rows q_row ..), and to dk and dv, which point at the gradients of
  * the tile's first key. lse is that of the whole forward, over all tiles of the row. Accumulates:
- * clear dq, dk, dv before the first tile.
+ * clear dq, dk, dv before the first tile. Errors as forward_tile.
  */
 int seqsync_attention_backward_tile(struct seqsync_attention *attention,
                                     const struct seqsync_tile *tile, const float *q,
@@ -86,8 +88,12 @@ int seqsync_attention_backward_tile(struct seqsync_attention *attention,
 /* Sets OpenBLAS to one thread in this process. Call it before the first tile, from one thread. */
 void seqsync_attention_init(void);
 
-/* Name of the kernels chosen at run time: "avx512", "avx2" or "portable", and OpenBLAS's core.
- * Static. */
+/*
+ * Name of the kernels chosen at run time, and OpenBLAS's core, e.g. "avx2, OpenBLAS Zen". Static.
+ * The kernels are the widest of "avx512", "avx2" and "portable" that the processor runs, or the one
+ * of these that the environment variable SEQSYNC_KERNELS names, if it runs here. Decided at the
+ * first use in the process.
+ */
 const char *seqsync_attention_kernels(void);
 
 #ifdef __cplusplus

@@ -139,19 +139,25 @@ static void tiles_are_placed_by_their_global_indices(void **state)
     }
 }
 
+/* More queries and keys than a block holds (384 and 256), and more queries than a group of four
+ * blocks. */
 static void several_blocks_of_both_sides_add_up(void **state)
 {
-    struct problem problem = {
-        .heads = 2, .heads_kv = 1, .head_dim = 16, .queries = 701, .keys = 811};
-    struct reference reference;
-    struct bounds bounds;
-    struct answer answer;
+    static const struct problem problems[] = {
+        {.heads = 2, .heads_kv = 1, .head_dim = 16, .queries = 701, .keys = 811},
+        {.heads = 1, .heads_kv = 1, .head_dim = 3, .queries = 3301, .keys = 300},
+    };
 
     (void)state;
-    for (size_t mask = 0; mask < N_OF(masks); mask++) {
-        problem.mask = masks[mask].mask;
-        problem.window_left = masks[mask].left;
-        problem.window_right = masks[mask].right;
+    for (size_t i = 0; i < N_OF(problems) * N_OF(masks); i++) {
+        struct problem problem = problems[i / N_OF(masks)];
+        struct reference reference;
+        struct bounds bounds;
+        struct answer answer;
+
+        problem.mask = masks[i % N_OF(masks)].mask;
+        problem.window_left = masks[i % N_OF(masks)].left;
+        problem.window_right = masks[i % N_OF(masks)].right;
         problem_init(&problem, 11, 1.0f);
         reference_init(&reference, &problem);
         bounds = bounds_of(&problem, &reference, merges_of(problem.keys, 1));
