@@ -1,10 +1,9 @@
 #include "daemon/io/curve.h"
 
 #include "daemon/base/err.h"
-#include "daemon/io/zap.h"
+#include "daemon/io/curve_private.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,23 +14,6 @@
 
 #define PROBE_START_MS 5000
 #define PROBE_MS 10000
-
-struct curve {
-    struct curve_config config;
-    char secret[CURVE_KEY_BYTES];
-    char public[CURVE_KEY_BYTES];
-    struct zap *zap;
-    /* the watch */
-    uv_async_t *async; /* NULL = not started */
-    pthread_t watcher;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stopping;
-    int verdict;
-    uint32_t interval_ms;
-    void (*on_open)(void *ctx, int r);
-    void *ctx;
-};
 
 static bool key_is_plausible(const char *key)
 {

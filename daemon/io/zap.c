@@ -137,6 +137,7 @@ static void *zap_run(void *arg)
     }
     /* From here on libzmq would let everybody in, so the servers must be closed: zap_stop() says
      * so. */
+    zmq_unbind(zap->handler, ZAP_ENDPOINT); /* at once; a close gives the name back later */
     zmq_close(zap->handler);
     zmq_close(zap->order);
     return NULL;
