@@ -1,0 +1,3 @@
+#define KERNELS_NAME "portable"
+#define KERNELS_TABLE trainer_kernels_portable
+#include "client/trainer/kernels_body.h"
