@@ -24,6 +24,12 @@
 
 #include <seqsync/types.h>
 
+/* Tiles of a plan, which bounds its memory: an input that may have more is refused. Zigzag
+ * placement cuts every sequence into twice as many chunks as there are ranks, and tiles are pairs
+ * of chunks.
+ */
+#define PLAN_TILES_MAX (1 << 24)
+
 enum plan_outcome {
     PLAN_BAD_BATCH = 1, /* the batch breaks a limit of types.h; plan_input_check() says which */
 };
@@ -45,10 +51,11 @@ struct plan_range {
 /* What one rank does in one index space. */
 struct plan_part {
     struct seqsync_chunk *chunks; /* what it holds, in row order */
-    struct seqsync_tile *
-        tiles; /* in the order of computation: grouped by source, own rows first, then ring order */
+    struct seqsync_tile *tiles;   /* in the order of computation: grouped by source, in a group by
+                                     query chunk, then key chunk; at most one for each pair */
     struct seqsync_source
-        *sources;             /* where keys come from; those it needs, in the order of first use */
+        *sources;             /* where keys come from, in the order of use: itself, then the other
+                                 ranks of its node, then the rest, both in ring order after it */
     struct plan_range *needs; /* of all sources but itself, in source order; row = return row */
     uint32_t chunk_count;
     uint32_t tile_count;
