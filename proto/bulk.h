@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BULK_HEADER_BYTES 80
+#define BULK_HEADER_BYTES 88
 
 enum bulk_kind {
     BULK_KV = 1, /* id = exchange, part = holder rank; offset into the holder's region of the inbox,
