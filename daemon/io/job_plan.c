@@ -174,6 +174,27 @@ static void shape_return(const struct job *job, const struct plan_space *space, 
                                 .nodes = node_list};
 }
 
+/*
+ * Local ranks whose rows nobody else reads, or that have none: their sums are empty, but they wait
+ * for them like everybody else. Appends to @returns[count]; how many.
+ */
+static uint32_t shape_idle_returns(const struct job *job, struct step_return *returns,
+                                   uint32_t count)
+{
+    uint32_t added = 0;
+
+    for (uint32_t i = 0; i < job->local_count; i++) {
+        bool found = false;
+        for (uint32_t r = 0; r < count && !found; r++) {
+            found = returns[r].holder == job->local_ranks[i];
+        }
+        if (!found) {
+            returns[count + added++] = (struct step_return){.holder = job->local_ranks[i]};
+        }
+    }
+    return added;
+}
+
 static void shape_space(const struct job *job, const struct plan_space *space, uint32_t s,
                         struct shape_arena *arena, struct step_shape *ret)
 {
@@ -201,6 +222,7 @@ static void shape_space(const struct job *job, const struct plan_space *space, u
         }
         i = end;
     }
+    return_count += shape_idle_returns(job, returns, return_count);
     ret->spaces[s].sends = sends;
     ret->spaces[s].receives = receives;
     ret->spaces[s].returns = returns;
@@ -361,7 +383,7 @@ static int take_plan(struct plan_job *work)
 {
     struct job *job = work->job;
     struct step_shape shape;
-    void *memory;
+    void *memory = NULL;
     const int r = shape_make(job, work->plan, &memory, &shape);
 
     if (r < 0) {

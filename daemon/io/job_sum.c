@@ -174,6 +174,13 @@ static void sum_returns(struct sum_job *sum)
     const struct plan_sum *sums = holder_sums(space, sum->part, job->host->node, &count);
 
     sum_planes(sum, &to_dk, &to_dv, &to_row);
+    if (count == 0) {
+        /* Nobody reads this rank's rows (they are replicated, say): the others' share is zero. */
+        const int32_t local = job_local_index(job, sum->part);
+        const int64_t rows = job->local_rows[local][job->exchanges[sum->id].space];
+        memset(to_dk, 0, (size_t)rows * row_elements * sizeof(float));
+        memset(to_dv, 0, (size_t)rows * row_elements * sizeof(float));
+    }
     for (uint32_t i = 0; i < count; i++) {
         const float *dk[SEQSYNC_LOCAL_RANKS_MAX + SEQSYNC_NODES_MAX];
         const float *dv[SEQSYNC_LOCAL_RANKS_MAX + SEQSYNC_NODES_MAX];

@@ -4,6 +4,7 @@
 #include "daemon/base/num.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,6 +16,27 @@ static int segment_fail(struct segment *segment, int r)
     return err_origin(r);
 }
 
+/*
+ * Whether the machine has @bytes to give. A memfd has no size limit of its own: the kernel would
+ * fill the machine page by page, and end some process, before fallocate() fails.
+ */
+static bool memory_has_room(size_t bytes)
+{
+    char line[128];
+    unsigned long long kib = 0;
+    bool found = false;
+    FILE *file = fopen("/proc/meminfo", "re");
+
+    if (file == NULL) {
+        return true; /* no /proc: the quota is all that is left */
+    }
+    while (!found && fgets(line, sizeof(line), file) != NULL) {
+        found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+    }
+    fclose(file);
+    return !found || bytes / 1024 < kib;
+}
+
 int segment_init(struct segment *segment, const char *label, size_t bytes)
 {
     struct segment made = SEGMENT_NULL;
@@ -23,6 +45,9 @@ int segment_init(struct segment *segment, const char *label, size_t bytes)
 
     if (bytes == 0 || !num_round_up(&made.bytes, bytes, page) || made.bytes > (size_t)INT64_MAX) {
         return err_origin(-EINVAL);
+    }
+    if (!memory_has_room(made.bytes)) {
+        return err_origin(-ENOMEM);
     }
     made.fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (made.fd < 0) {

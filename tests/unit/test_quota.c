@@ -25,7 +25,7 @@ static void quota_limits_each_user(void **state)
     struct quota quota;
     (void)state;
 
-    quota_init(&quota, 100, 50);
+    quota_init(&quota, 200, 50);
     assert_int_equal(quota_charge(&quota, 1000, 50), 0);
     assert_int_equal(quota_charge(&quota, 1000, 1), QUOTA_USER_FULL);
     assert_int_equal(quota_charge(&quota, 1001, 51), QUOTA_USER_FULL);
