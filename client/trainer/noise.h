@@ -9,10 +9,11 @@
 
 /* One stream of numbers for each purpose. */
 enum noise_stream {
-    STREAM_NOISE = 1,    /* counter: element pair of a token, see noise_fill */
-    STREAM_TIMESTEP = 2, /* counter: sequence of the batch */
-    STREAM_STEP = 3,     /* counter: step; the seed of that step */
-    STREAM_START = 16,   /* + bucket: starting values; counter: element pair of the bucket */
+    STREAM_NOISE = 1,      /* counter: element pair of a token, see noise_fill */
+    STREAM_TIMESTEP = 2,   /* counter: sequence of the batch */
+    STREAM_STEP = 3,       /* counter: step; the seed of that step */
+    STREAM_EVALUATION = 4, /* counter: timestep of the evaluation; the seed of it */
+    STREAM_START = 16,     /* + bucket: starting values; counter: element pair of the bucket */
 };
 
 /*
