@@ -122,6 +122,12 @@ static const char *check_tile(const struct validation *v, uint32_t rank,
     if (low > high) {
         return "a tile shows no pair";
     }
+    /* Its borders each hold a pair that is shown, and therefore so do these two corners. */
+    const int64_t first = tile->k_first - tile->q_first;
+    const int64_t last = first + tile->k_count - tile->q_count;
+    if (first < low || first > high || last < low || last > high) {
+        return "a tile is larger than the pairs that it shows";
+    }
     if ((tile->band_low < lowest ? lowest : tile->band_low) != low ||
         (tile->band_high > highest ? highest : tile->band_high) != high) {
         return "a tile's band is not the mask's";
