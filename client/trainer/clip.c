@@ -92,7 +92,7 @@ static int reason_open(const struct clip *clip, int r, char *ret)
 }
 
 static int reason_read(const struct clip *clip, const struct decoder *decoder, int r, int64_t slice,
-                       char *ret)
+                       int64_t slices, char *ret)
 {
     char words[160];
 
@@ -102,8 +102,9 @@ static int reason_read(const struct clip *clip, const struct decoder *decoder, i
     } else if (words[0]) {
         snprintf(ret, CLIP_REASON_BYTES, "ffmpeg cannot decode the clip: %s", words);
     } else {
-        snprintf(ret, CLIP_REASON_BYTES, "%.120s ends after %" PRId64 " of the frames asked for",
-                 clip->path, slice * PATCH_FRAMES);
+        snprintf(ret, CLIP_REASON_BYTES,
+                 "%.120s ends after %" PRId64 " of the %" PRId64 " frames asked for", clip->path,
+                 slice * PATCH_FRAMES, slices * PATCH_FRAMES);
     }
     return r;
 }
@@ -144,7 +145,7 @@ int clip_load(const struct clip *clip, const struct part *part, uint8_t *pixels,
         if (clip->path) {
             r = decoder_read(&decoder, frames, (size_t)slice_bytes(grid));
             if (r < 0) {
-                reason_read(clip, &decoder, r, slice, ret_reason);
+                reason_read(clip, &decoder, r, slice, slices, ret_reason);
                 break;
             }
         } else {

@@ -18,9 +18,10 @@ double losses_difference(const struct losses *a, const struct losses *b)
         double difference = size > 0 ? fabs(a->values[i] - b->values[i]) / size : 0;
 
         /* A loss that is not a number must not look like agreement. */
-        if (!(difference <= most)) {
-            most = difference;
+        if (isnan(difference)) {
+            return NAN;
         }
+        most = fmax(most, difference);
     }
     return most;
 }
