@@ -300,7 +300,7 @@ int guard_run(const struct guard_request *request)
     guard.run = &request->ctl->run;
     guard.daemon_count = guard.run->nodes;
     guard.worker_count = guard.run->workers;
-    output_init(&guard.output, isatty(STDOUT_FILENO), isatty(STDERR_FILENO));
+    output_init(&guard.output, STDOUT_FILENO, STDERR_FILENO);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (guard_open(&guard, &polls)) {
@@ -311,6 +311,8 @@ int guard_run(const struct guard_request *request)
         guard_flush_all(&guard);
         if (guard.interrupted) {
             guard.exit_status = 128 + guard.interrupted;
+        } else if (guard.exit_status == 0 && guard.daemon_lost) {
+            guard.exit_status = EX_UNAVAILABLE;
         }
     } else {
         fprintf(request->ctl->err, "error: cannot watch the job (NO_MEMORY)\n  %s\n",

@@ -21,7 +21,7 @@ void guard_say(struct guard *guard, const char *format, ...)
     int length = vsnprintf(text, sizeof(text), format, list);
     va_end(list);
     size_t cut = length < (int)sizeof(text) ? (size_t)length : sizeof(text) - 1;
-    output_line(&guard->output, STDERR_FILENO, "seqctl: ", text, cut);
+    output_line(&guard->output, OUTPUT_ERR, "seqctl: ", text, cut);
 }
 
 void guard_fail(struct guard *guard, int exit_status)
@@ -65,7 +65,7 @@ static void guard_tell_log(struct guard *guard, uint32_t node)
     while (first < length) {
         text[length] = '\0';
         size_t count = strcspn(text + first, "\n");
-        output_line(&guard->output, STDERR_FILENO, prefix, text + first, count);
+        output_line(&guard->output, OUTPUT_ERR, prefix, text + first, count);
         first += count + 1;
     }
 }
@@ -95,7 +95,8 @@ static void guard_on_daemon_end(struct guard *guard, uint32_t node)
     } else if (in_time && guard->exit_status == 0 && !guard->interrupted) {
         guard->exit_status = EX_SOFTWARE; /* work was done, but a daemon cannot end properly */
     } else if (guard->state == GUARD_RUNNING) {
-        /* The workers notice and fail; theirs is the better status, so this one may be replaced. */
+        /* The workers notice and fail, and theirs is the better status. */
+        guard->daemon_lost = true;
         guard_fail(guard, 0);
     }
 }
@@ -109,6 +110,9 @@ static void guard_on_worker_end(struct guard *guard, uint32_t rank)
         return;
     }
     worker->reported = true;
+    if (guard->state == GUARD_ENDING && guard->stage > 0) {
+        return; /* by our force, so it is not what went wrong */
+    }
     /* Who fails because another did, or because it was told to end, is no news. */
     if (guard->exit_status == 0 && !guard->interrupted) {
         if (WIFSIGNALED(worker->child.status)) {

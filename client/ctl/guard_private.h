@@ -40,9 +40,10 @@ struct guard {
     uint64_t deadline_ns; /* of the state's present stage */
     uint32_t stage;       /* of ENDING and DRAINING: how much force was used so far */
     int signal_fd;
-    int exit_status; /* of the first failure; 0 = none yet */
-    int interrupted; /* the signal that the user sent; 0 = none */
-    bool front_lost; /* nobody waits for us any more */
+    int exit_status;  /* of the first failure; 0 = none yet */
+    int interrupted;  /* the signal that the user sent; 0 = none */
+    bool front_lost;  /* nobody waits for us any more */
+    bool daemon_lost; /* one ended before the workers did */
     struct output output;
     uint32_t daemon_count;
     uint32_t worker_count;

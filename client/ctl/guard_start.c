@@ -135,8 +135,8 @@ static void variables_fill(struct variables *variables, const struct guard *guar
     snprintf(texts[5], VARIABLE_MAX, "LOCAL_RANK=%u", worker->local_rank);
     snprintf(texts[6], VARIABLE_MAX, "LOCAL_WORLD_SIZE=%u", guard_local_count(guard, worker->node));
     snprintf(texts[7], VARIABLE_MAX, "GROUP_RANK=%u", worker->node);
-    bool shows_progress = rank == 0 && (guard->output.is_terminal[STDOUT_FILENO] ||
-                                        guard->output.is_terminal[STDERR_FILENO]);
+    bool shows_progress = rank == 0 && (guard->output.is_terminal[OUTPUT_OUT] ||
+                                        guard->output.is_terminal[OUTPUT_ERR]);
     snprintf(texts[8], VARIABLE_MAX, "SEQSYNC_PROGRESS=%d", shows_progress);
 }
 
@@ -195,7 +195,8 @@ int guard_start_workers(struct guard *guard, struct error *error)
             snprintf(prefix, sizeof(prefix), "[rank %u] ", rank);
         }
         for (int i = 0; i < 2; i++) {
-            lines_init(&guard->workers[rank].lines[i], &guard->output, STDOUT_FILENO + i, prefix,
+            lines_init(&guard->workers[rank].lines[i], &guard->output,
+                       i == 0 ? OUTPUT_OUT : OUTPUT_ERR, prefix,
                        /* may_progress= */ rank == 0);
         }
         int status = guard_start_worker(guard, rank, error);

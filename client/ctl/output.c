@@ -12,22 +12,25 @@ struct output_chunk {
     struct output_chunk *next;
     size_t length;
     size_t written;
-    int fd;
+    enum output_stream stream;
     char bytes[];
 };
 
-void output_init(struct output *output, bool out_is_terminal, bool err_is_terminal)
+void output_init(struct output *output, int out_fd, int err_fd)
 {
-    *output = (struct output){.is_terminal = {false, out_is_terminal, err_is_terminal}};
+    *output = (struct output){
+        .fds = {out_fd, err_fd},
+        .is_terminal = {isatty(out_fd) == 1, isatty(err_fd) == 1},
+    };
 }
 
-/* Where progress is shown; -1 = nowhere. */
-static int output_progress_fd(const struct output *output)
+/* Where progress is shown; OUTPUT_N = nowhere. */
+static enum output_stream output_progress_stream(const struct output *output)
 {
-    if (output->is_terminal[STDERR_FILENO]) {
-        return STDERR_FILENO;
+    if (output->is_terminal[OUTPUT_ERR]) {
+        return OUTPUT_ERR;
     }
-    return output->is_terminal[STDOUT_FILENO] ? STDOUT_FILENO : -1;
+    return output->is_terminal[OUTPUT_OUT] ? OUTPUT_OUT : OUTPUT_N;
 }
 
 static void output_drop(struct output *output)
@@ -47,8 +50,8 @@ void output_deinit(struct output *output)
 }
 
 /* Queues the pieces as one chunk, so that they stay together. */
-static void output_queue(struct output *output, int fd, const char *const *pieces,
-                         const size_t *lengths, size_t count)
+static void output_queue(struct output *output, enum output_stream stream,
+                         const char *const *pieces, const size_t *lengths, size_t count)
 {
     size_t length = 0;
     for (size_t i = 0; i < count; i++) {
@@ -63,7 +66,7 @@ static void output_queue(struct output *output, int fd, const char *const *piece
         output_drop(output);
         return;
     }
-    *chunk = (struct output_chunk){.length = length, .fd = fd};
+    *chunk = (struct output_chunk){.length = length, .stream = stream};
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
         memcpy(chunk->bytes + used, pieces[i], lengths[i]);
@@ -78,38 +81,39 @@ static void output_queue(struct output *output, int fd, const char *const *piece
     output->queued += length;
 }
 
-static void output_queue_text(struct output *output, int fd, const char *text)
+static void output_queue_text(struct output *output, enum output_stream stream, const char *text)
 {
     size_t length = strlen(text);
-    output_queue(output, fd, &text, &length, 1);
+    output_queue(output, stream, &text, &length, 1);
 }
 
-void output_line(struct output *output, int fd, const char *prefix, const char *text, size_t length)
+void output_line(struct output *output, enum output_stream stream, const char *prefix,
+                 const char *text, size_t length)
 {
     const char *pieces[] = {prefix, text, "\n"};
     size_t lengths[] = {strlen(prefix), length, 1};
-    bool redraw = output->progress[0] && output->is_terminal[fd];
+    bool redraw = output->progress[0] && output->is_terminal[stream];
     if (redraw) {
-        output_queue_text(output, output_progress_fd(output), CLEAR_LINE);
+        output_queue_text(output, output_progress_stream(output), CLEAR_LINE);
     }
-    output_queue(output, fd, pieces, lengths, 3);
+    output_queue(output, stream, pieces, lengths, 3);
     if (redraw) {
-        output_queue_text(output, output_progress_fd(output), output->progress);
+        output_queue_text(output, output_progress_stream(output), output->progress);
     }
 }
 
 void output_progress(struct output *output, const char *text, size_t length)
 {
     size_t cut = length < OUTPUT_PROGRESS_MAX ? length : OUTPUT_PROGRESS_MAX - 1;
-    int fd = output_progress_fd(output);
-    if (fd < 0 || (cut == 0 && !output->progress[0])) {
+    enum output_stream stream = output_progress_stream(output);
+    if (stream == OUTPUT_N || (cut == 0 && !output->progress[0])) {
         return;
     }
     memcpy(output->progress, text, cut);
     output->progress[cut] = '\0';
     const char *pieces[] = {CLEAR_LINE, output->progress};
     size_t lengths[] = {strlen(CLEAR_LINE), strlen(output->progress)};
-    output_queue(output, fd, pieces, lengths, 2);
+    output_queue(output, stream, pieces, lengths, 2);
 }
 
 bool output_is_full(const struct output *output)
@@ -122,7 +126,7 @@ bool output_poll(const struct output *output, struct pollfd *entry)
     if (!output->head) {
         return false;
     }
-    *entry = (struct pollfd){.fd = output->head->fd, .events = POLLOUT};
+    *entry = (struct pollfd){.fd = output->fds[output->head->stream], .events = POLLOUT};
     return true;
 }
 
@@ -134,13 +138,13 @@ void output_flush(struct output *output)
 {
     while (output->head) {
         struct output_chunk *chunk = output->head;
-        struct pollfd entry = {.fd = chunk->fd, .events = POLLOUT};
+        struct pollfd entry = {.fd = output->fds[chunk->stream], .events = POLLOUT};
         if (poll(&entry, 1, 0) <= 0) {
             return;
         }
         size_t left = chunk->length - chunk->written;
         ssize_t count =
-            write(chunk->fd, chunk->bytes + chunk->written, left < PIPE_BUF ? left : PIPE_BUF);
+            write(entry.fd, chunk->bytes + chunk->written, left < PIPE_BUF ? left : PIPE_BUF);
         if (count < 0 && (errno == EINTR || errno == EAGAIN)) {
             return;
         }
@@ -159,10 +163,10 @@ void output_flush(struct output *output)
     }
 }
 
-void lines_init(struct lines *lines, struct output *output, int fd, const char *prefix,
-                bool may_progress)
+void lines_init(struct lines *lines, struct output *output, enum output_stream stream,
+                const char *prefix, bool may_progress)
 {
-    *lines = (struct lines){.output = output, .fd = fd, .may_progress = may_progress};
+    *lines = (struct lines){.output = output, .stream = stream, .may_progress = may_progress};
     strncpy(lines->prefix, prefix, sizeof(lines->prefix) - 1);
 }
 
@@ -179,7 +183,7 @@ static void lines_emit(struct lines *lines)
     if (lines->is_progress && lines->may_progress) {
         output_progress(lines->output, "", 0);
     }
-    output_line(lines->output, lines->fd, lines->prefix, lines->line ? lines->line : "",
+    output_line(lines->output, lines->stream, lines->prefix, lines->line ? lines->line : "",
                 lines->used);
     lines->used = 0;
     lines->is_progress = false;

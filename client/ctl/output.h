@@ -20,24 +20,31 @@
 #define OUTPUT_LINE_MAX (64 * 1024) /* longer lines are broken */
 #define OUTPUT_PROGRESS_MAX 512
 
+enum output_stream {
+    OUTPUT_OUT,
+    OUTPUT_ERR,
+    OUTPUT_N,
+};
+
 struct output_chunk;
 
 struct output {
     struct output_chunk *head;
     struct output_chunk *tail;
-    size_t queued;       /* bytes */
-    bool is_terminal[3]; /* of descriptors 1 and 2 */
-    bool broken;         /* the reader of an output is gone: everything is dropped */
+    size_t queued;     /* bytes */
+    int fds[OUTPUT_N]; /* borrowed */
+    bool is_terminal[OUTPUT_N];
+    bool broken; /* the reader of an output is gone: everything is dropped */
     char progress[OUTPUT_PROGRESS_MAX];
 };
 
-/* Which of the two descriptors are terminals. Progress is shown on standard error, else output. */
-void output_init(struct output *output, bool out_is_terminal, bool err_is_terminal);
+/* Progress is shown on standard error if that is a terminal, else on standard output if that is. */
+void output_init(struct output *output, int out_fd, int err_fd);
 void output_deinit(struct output *output);
 
-/* @fd is 1 or 2. Adds the newline. Out of memory counts as broken. */
-void output_line(struct output *output, int fd, const char *prefix, const char *text,
-                 size_t length);
+/* Adds the newline. Out of memory counts as broken. */
+void output_line(struct output *output, enum output_stream stream, const char *prefix,
+                 const char *text, size_t length);
 
 /* The progress line now; "" removes it. Cut to OUTPUT_PROGRESS_MAX. */
 void output_progress(struct output *output, const char *text, size_t length);
@@ -53,7 +60,7 @@ void output_flush(struct output *output);
 /* Cuts one worker's stream into lines. */
 struct lines {
     struct output *output;
-    int fd; /* 1 or 2: where its lines go */
+    enum output_stream stream; /* where its lines go */
     char prefix[32];
     bool may_progress; /* the worker whose progress is shown */
     bool after_return; /* a carriage return came, and nothing behind it yet */
@@ -64,8 +71,8 @@ struct lines {
 };
 
 /* @prefix is copied. */
-void lines_init(struct lines *lines, struct output *output, int fd, const char *prefix,
-                bool may_progress);
+void lines_init(struct lines *lines, struct output *output, enum output_stream stream,
+                const char *prefix, bool may_progress);
 void lines_deinit(struct lines *lines);
 
 void lines_feed(struct lines *lines, const char *bytes, size_t count);
