@@ -3,14 +3,14 @@
 #include "daemon/base/hash.h"
 
 /* Arrays are hashed as they lie in memory, which is only right for structs without padding. */
-_Static_assert(sizeof(struct seqsync_sequence) == 5 * 8 + 2 * 4, "sequence has no padding");
-_Static_assert(sizeof(struct seqsync_chunk) == 4 * 8 + 2 * 4, "chunk has no padding");
-_Static_assert(sizeof(struct seqsync_tile) == 9 * 8 + 2 * 4, "tile has no padding");
-_Static_assert(sizeof(struct seqsync_source) == 4 * 4 + 4 * 8, "source has no padding");
-_Static_assert(sizeof(struct plan_range) == 3 * 8, "range has no padding");
-_Static_assert(sizeof(struct plan_move) == 4 * 4 + 2 * 8, "move has no padding");
-_Static_assert(sizeof(struct plan_sum) == 4 * 4 + 2 * 8, "sum has no padding");
-_Static_assert(sizeof(struct plan_term) == 2 * 4 + 8, "term has no padding");
+_Static_assert(sizeof(struct seqsync_sequence) == 48, "sequence has no padding");
+_Static_assert(sizeof(struct seqsync_chunk) == 40, "chunk has no padding");
+_Static_assert(sizeof(struct seqsync_tile) == 80, "tile has no padding");
+_Static_assert(sizeof(struct seqsync_source) == 48, "source has no padding");
+_Static_assert(sizeof(struct plan_range) == 24, "range has no padding");
+_Static_assert(sizeof(struct plan_move) == 32, "move has no padding");
+_Static_assert(sizeof(struct plan_sum) == 32, "sum has no padding");
+_Static_assert(sizeof(struct plan_term) == 16, "term has no padding");
 
 /* The length goes in front, so that elements cannot wander from one array to the next unseen. */
 static void hash_array(struct hash *hash, const void *items, uint64_t count, size_t size)

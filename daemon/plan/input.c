@@ -5,6 +5,14 @@
 #include "daemon/plan/placement.h"
 #include "daemon/plan/plan.h"
 
+/* The sentences below name limits by their numbers. */
+_Static_assert(SEQSYNC_TOKENS_MAX == 268435456, "tokens");
+_Static_assert(SEQSYNC_SEQUENCES_MAX == 1024, "sequences");
+_Static_assert(SEQSYNC_RANKS_MAX == 1024, "ranks");
+_Static_assert(SEQSYNC_NODES_MAX == 64, "nodes");
+_Static_assert(SEQSYNC_LOCAL_RANKS_MAX == 64, "local ranks");
+_Static_assert(PLAN_TILES_MAX == 16777216, "tiles");
+
 static const char *check_sequence(const struct seqsync_sequence *sequence)
 {
     if (sequence->tokens < 1) {

@@ -142,8 +142,8 @@ int need_init(struct plan *plan, uint32_t space)
     return err_trace(r);
 }
 
-/* Calls for each need of @part: its source and range. Needs lie in source order, so a source ends
- * where its return rows do. */
+/* The source of a need. *source starts at 0 and only rises from need to need, since needs lie in
+ * the order of sources, each of which ends where its return rows do. */
 static const struct seqsync_source *need_source(const struct plan_part *part, uint32_t need,
                                                 uint32_t *source)
 {

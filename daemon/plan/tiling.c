@@ -15,12 +15,10 @@ struct tiling {
     uint32_t tile_capacity;
 };
 
-static const struct reach *reach_of(const struct plan *plan, uint32_t space, uint32_t sequence,
-                                    struct reach *scratch)
+static struct reach reach_of(const struct plan *plan, uint32_t space, uint32_t sequence)
 {
-    *scratch = space == SEQSYNC_SPACE_TOKENS ? geometry_reach(&plan->sequences[sequence])
-                                             : geometry_reach_all();
-    return scratch;
+    return space == SEQSYNC_SPACE_TOKENS ? geometry_reach(&plan->sequences[sequence])
+                                         : geometry_reach_all();
 }
 
 /* The first piece of @sequence that ends after key @first. */
@@ -67,12 +65,11 @@ static int find_tiles(struct tiling *tiling, const struct plan *plan, uint32_t s
         space == SEQSYNC_SPACE_CONTEXT && plan->context_role == SEQSYNC_REPLICATED;
     struct plan_part *part = &plan->spaces[space].parts[chunk->rank];
     const uint32_t end = keys->sequence_first[chunk->sequence + 1];
-    struct reach scratch;
-    const struct reach *reach = reach_of(plan, space, chunk->sequence, &scratch);
+    const struct reach reach = reach_of(plan, space, chunk->sequence);
     uint32_t at = keys->sequence_first[chunk->sequence];
 
     if (space == SEQSYNC_SPACE_TOKENS) {
-        at = first_piece(keys, chunk->sequence, chunk->first - reach->before);
+        at = first_piece(keys, chunk->sequence, chunk->first - reach.before);
     }
     for (; at < end; at++) {
         const struct piece *piece = &keys->pieces[at];
@@ -80,7 +77,7 @@ static int find_tiles(struct tiling *tiling, const struct plan *plan, uint32_t s
                             .q_end = chunk->first + chunk->count,
                             .k_first = piece->first,
                             .k_end = piece->first + piece->count};
-        if (!geometry_trim(reach, &rect)) {
+        if (!geometry_trim(&reach, &rect)) {
             break; /* all further keys lie beyond the reach */
         }
         struct seqsync_tile *tiles = vec_grow(tiling->tiles, &tiling->tile_capacity,
@@ -90,7 +87,7 @@ static int find_tiles(struct tiling *tiling, const struct plan *plan, uint32_t s
         }
         tiling->tiles = tiles;
         const uint32_t holder = is_replicated ? chunk->rank : piece->rank;
-        tiles[tiling->tile_count] = tile_of(chunk, piece, reach, &rect, holder);
+        tiles[tiling->tile_count] = tile_of(chunk, piece, &reach, &rect, holder);
         part->area += geometry_area(&rect, tiles[tiling->tile_count].band_low,
                                     tiles[tiling->tile_count].band_high);
         tiling->tile_count++;

@@ -12,10 +12,10 @@
 #include "daemon/plan/plan.h"
 
 /*
- * Fills tiles, sources and area of the parts of @space. @queries are the chunks of the token space,
- * @keys places @space. Tiles get the holder's row as k_row, whether local or not, and return_row
- * -1; sources get who they are, and otherwise the view of a local one: need_init() and moves_init()
- * set the rest. 0, -ENOMEM.
+ * Fills tiles, sources and area of the parts of @space, whose keys lie as @keys says; the chunks of
+ * the token space must be there. Tiles get the holder's row as k_row, whether local or not, and
+ * return_row -1; sources get who they are, and otherwise the view of a local one: need_init() and
+ * move_init() set the rest. 0, -ENOMEM.
  */
 int tiling_init(struct plan *plan, uint32_t space, const struct placement *keys);
 
