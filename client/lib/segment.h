@@ -1,0 +1,23 @@
+/* Shared memory that the daemon lends: a received descriptor, checked and mapped. */
+#ifndef SEQSYNC_LIB_SEGMENT_H
+#define SEQSYNC_LIB_SEGMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct seqsync__map {
+    uint8_t *data; /* NULL = nothing */
+    size_t bytes;
+};
+
+/*
+ * Maps @fd, which stays the caller's. NULL, or a static sentence: smaller than @bytes, not sealed
+ * against shrinking, or the kernel refuses. The size mapped is @bytes.
+ */
+const char *seqsync__map_open(struct seqsync__map *map, int fd, size_t bytes, bool writable);
+
+/* Accepts an empty one. */
+void seqsync__map_close(struct seqsync__map *map);
+
+#endif
