@@ -1,0 +1,8 @@
+set(here ${CMAKE_CURRENT_LIST_DIR})
+seqsync_program(numerics_worker SOURCES ${here}/numerics_worker.c LINK seqsync seqsync_attention m)
+seqsync_program(scenario_worker SOURCES ${here}/scenario_worker.c LINK seqsync m)
+foreach(name numerics scenarios hosts)
+    seqsync_test(test_${name} LABEL integration TIMEOUT 600 SOURCES ${here}/test_${name}.c LINK seqsync_test_support)
+    add_dependencies(test_${name} numerics_worker scenario_worker seqsyncd seqctl)
+endforeach()
+set_tests_properties(test_hosts PROPERTIES SKIP_RETURN_CODE 77)
