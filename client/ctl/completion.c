@@ -99,11 +99,31 @@ static void completion_bash(FILE *out)
     fprintf(out, "' -- \"$word\")) ;;\n    esac\n}\ncomplete -F _seqctl seqctl\n");
 }
 
-/* Texts in zsh's specifications: no quotes, no brackets, no colons. */
+/* A text within single quotes, in a specification where brackets and colons have a meaning. */
 static void zsh_text(FILE *out, const char *text)
 {
     for (; *text; text++) {
-        fputc(strchr("'[]:", *text) ? ' ' : *text, out);
+        switch (*text) {
+        case '\'':
+            fputs("'\\''", out);
+            break;
+        case ':':
+        case '[':
+        case ']':
+            fprintf(out, "\\%c", *text);
+            break;
+        default:
+            fputc(*text, out);
+            break;
+        }
+    }
+}
+
+/* A text within single quotes. */
+static void fish_text(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        fprintf(out, *text == '\'' ? "\\%c" : "%c", *text);
     }
 }
 
@@ -177,7 +197,10 @@ static void completion_zsh(FILE *out)
         }
         fprintf(out, " ;;\n");
     }
-    fprintf(out, "        esac ;;\n    esac\n}\ncompdef _seqctl seqctl\n");
+    /* Autoloaded, this file is the function's body; sourced, it has to say what it completes. */
+    fprintf(out, "        esac ;;\n    esac\n}\n"
+                 "if [[ $funcstack[1] == _seqctl ]]; then\n    _seqctl \"$@\"\n"
+                 "else\n    compdef _seqctl seqctl\nfi\n");
 }
 
 static void fish_options(FILE *out, const char *condition, const struct option_entry *options)
@@ -201,7 +224,9 @@ static void fish_options(FILE *out, const char *condition, const struct option_e
             fprintf(out, "%s", takes_value(option) ? " -x" : "");
             break;
         }
-        fprintf(out, " -d '%s'\n", option->help);
+        fprintf(out, " -d '");
+        fish_text(out, option->help);
+        fprintf(out, "'\n");
     }
 }
 
@@ -210,8 +235,9 @@ static void completion_fish(FILE *out)
     fprintf(out, "# fish completion for seqctl, printed by `seqctl completion fish`\n"
                  "complete -c seqctl -f\n");
     for (const struct command_entry *entry = command_table; entry->name; entry++) {
-        fprintf(out, "complete -c seqctl -n __fish_use_subcommand -a %s -d '%s'\n", entry->name,
-                entry->summary);
+        fprintf(out, "complete -c seqctl -n __fish_use_subcommand -a %s -d '", entry->name);
+        fish_text(out, entry->summary);
+        fprintf(out, "'\n");
     }
     fish_options(out, "", command_global_options);
     for (const struct command_entry *entry = command_table; entry->name; entry++) {
