@@ -148,7 +148,8 @@ static void answer_add(struct answer *answer, const struct model *model, const s
 struct answer *problem_solve(const struct problem *problem, uint32_t ranks, const uint32_t *owner)
 {
     const struct model *model = problem->model;
-    struct local_world *world = local_world_new(model, problem->sequences, ranks, owner);
+    struct local_world *world =
+        local_world_new(model, problem->sequences, ranks, owner, problem->causal);
     struct answer *answer = zeroed(1, sizeof(*answer));
     struct work work[TEST_RANKS_MAX];
     pthread_t thread[TEST_RANKS_MAX];
@@ -220,7 +221,7 @@ double problem_reference(const struct problem *problem, const struct answer *noi
         clean[i] = (double)problem->pixels[i] * 2 / 255 - 1;
     }
     loss = reference_loss(problem->model, values ? values : own, problem->sequences, input, clean,
-                          problem->t, prediction);
+                          problem->t, problem->causal, prediction);
     free(input);
     free(clean);
     if (own) {

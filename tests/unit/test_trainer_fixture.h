@@ -5,6 +5,7 @@
 #ifndef SEQSYNC_TESTS_UNIT_TEST_TRAINER_FIXTURE_H
 #define SEQSYNC_TESTS_UNIT_TEST_TRAINER_FIXTURE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client/trainer/model.h"
@@ -16,6 +17,7 @@ struct problem {
     uint8_t *pixels; /* [tokens][PATCH_VALUES] */
     double *t;       /* [sequences] */
     uint64_t seed;   /* of the noise */
+    bool causal;     /* a token sees itself and those before it; false at first */
 };
 
 /* By global index, all ranks together. */

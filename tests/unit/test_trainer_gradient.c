@@ -25,17 +25,18 @@
 struct config {
     struct model_shape shape;
     uint32_t sequences;
+    bool causal;
 };
 
 static const struct config configs[] = {
     /* two sequences with two timesteps, all axes turned */
-    {{{2, 3, 2}, 32, 2, 4}, 2},
-    /* nothing a multiple of a vector, an odd head and a width without all axes */
-    {{{1, 2, 3}, 15, 1, 3}, 1},
+    {{{2, 3, 2}, 32, 2, 4}, 2, false},
+    /* nothing a multiple of a vector, an odd head, causal */
+    {{{1, 2, 3}, 15, 1, 3}, 1, true},
     /* one head of the width, wider than a vector */
-    {{{3, 1, 2}, 40, 3, 1}, 1},
+    {{{3, 1, 2}, 40, 3, 1}, 1, false},
     /* a single token */
-    {{{1, 1, 1}, 6, 1, 1}, 3},
+    {{{1, 1, 1}, 6, 1, 1}, 3, false},
 };
 
 struct state {
@@ -49,6 +50,7 @@ static void state_init(struct state *s, const struct config *config)
     uint32_t *owner = calloc((size_t)model_tokens(&config->shape) * config->sequences, 4);
 
     s->problem = problem_new(&config->shape, config->sequences, 7);
+    s->problem->causal = config->causal;
     s->answer = problem_solve(s->problem, 1, owner);
     s->values = values_new(s->problem->model);
     free(owner);

@@ -177,7 +177,8 @@ static void tile(struct local_world *world, struct local_rank *rank)
                 const struct seqsync_chunk *queries = &rank->chunks[q];
                 const struct seqsync_chunk *keys = &holder->chunks[k];
 
-                if (queries->sequence != keys->sequence) {
+                if (queries->sequence != keys->sequence ||
+                    (world->causal && keys->first >= queries->first + queries->count)) {
                     continue;
                 }
                 rank->tiles[rank->part.tile_count++] = (struct seqsync_tile){
@@ -189,7 +190,7 @@ static void tile(struct local_world *world, struct local_rank *rank)
                     .k_row = keys->row,
                     .return_row = source == rank->rank ? -1 : keys->first,
                     .band_low = SEQSYNC_BAND_NONE_LOW,
-                    .band_high = SEQSYNC_BAND_NONE_HIGH,
+                    .band_high = world->causal ? 0 : SEQSYNC_BAND_NONE_HIGH,
                     .source = source,
                 };
             }
@@ -223,13 +224,14 @@ static void rank_init(struct local_world *world, uint32_t index)
 }
 
 struct local_world *local_world_new(const struct model *model, uint32_t sequences, uint32_t ranks,
-                                    const uint32_t *owner)
+                                    const uint32_t *owner, bool causal)
 {
     struct local_world *world = zeroed(1, sizeof(*world));
     size_t slots = (size_t)model->shape.layers * ranks;
 
     assert(ranks <= TEST_RANKS_MAX);
     world->model = model;
+    world->causal = causal;
     world->ranks = ranks;
     world->layers = (uint32_t)model->shape.layers;
     world->tokens = model_tokens(&model->shape) * sequences;

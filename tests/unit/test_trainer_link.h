@@ -1,7 +1,7 @@
 /*
  * Any number of ranks in one process, one thread each, joined by plain memory: the trainer's link
  * without a daemon. Tokens are spread as the test says; every tile is a whole pair of chunks of one
- * sequence, under a full mask.
+ * sequence, under a full or a causal mask.
  */
 #ifndef SEQSYNC_TESTS_UNIT_TEST_TRAINER_LINK_H
 #define SEQSYNC_TESTS_UNIT_TEST_TRAINER_LINK_H
@@ -33,6 +33,7 @@ struct local_rank {
 
 struct local_world {
     const struct model *model;
+    bool causal;
     uint32_t ranks;
     int64_t tokens; /* of all sequences */
     uint32_t layers;
@@ -52,7 +53,7 @@ struct local_world {
  * holds it. Fails the test if memory is out. Free with local_world_free.
  */
 struct local_world *local_world_new(const struct model *model, uint32_t sequences, uint32_t ranks,
-                                    const uint32_t *owner);
+                                    const uint32_t *owner, bool causal);
 void local_world_free(struct local_world *world);
 
 /* Forgets what was published, for another step. */

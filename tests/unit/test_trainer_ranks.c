@@ -104,6 +104,27 @@ static void scattered_shards_give_the_numbers_of_one_rank(void **state)
     expect_same(*state, 4, owner);
 }
 
+static void causal_mask_gives_the_numbers_of_one_rank_and_of_the_definition(void **state)
+{
+    struct problem *problem = *state;
+    uint32_t owner[TOKENS];
+    struct answer *answer;
+    double loss;
+
+    problem->causal = true;
+    /* Two chunks of each sequence for each of three ranks, one from either end. */
+    for (uint32_t g = 0; g < TOKENS; g++) {
+        uint32_t piece = g % (TOKENS / SEQUENCES) * 6 / (TOKENS / SEQUENCES);
+
+        owner[g] = piece < 3 ? piece : 5 - piece;
+    }
+    expect_same(problem, 3, owner);
+    answer = solve_alone(problem);
+    loss = problem_reference(problem, answer, NULL, NULL);
+    assert_true(fabs(answer->loss - loss) <= 1e-5 * loss);
+    answer_free(answer);
+}
+
 static void rank_without_tokens_takes_part(void **state)
 {
     uint32_t owner[TOKENS];
@@ -162,6 +183,8 @@ int main(int argc, char **argv)
                                         teardown),
         cmocka_unit_test_setup_teardown(scattered_shards_give_the_numbers_of_one_rank, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            causal_mask_gives_the_numbers_of_one_rank_and_of_the_definition, setup, teardown),
         cmocka_unit_test_setup_teardown(rank_without_tokens_takes_part, setup, teardown),
         cmocka_unit_test_setup_teardown(repeated_run_has_equal_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(fresh_model_predicts_zero_and_has_a_gradient, setup,

@@ -10,6 +10,7 @@ struct reference {
     double *const *values;
     int64_t width;
     int64_t tokens;
+    bool causal;
     double *silu_vector; /* [width] of the sequence at hand */
     double *x;           /* [tokens][width] */
     double *h;
@@ -170,9 +171,10 @@ static void attend(struct reference *ref)
         for (int64_t i = 0; i < ref->tokens; i++) {
             const double *q = ref->q + i * ref->width + h * dim;
             double *o = ref->o + i * ref->width + h * dim;
+            int64_t end = ref->causal ? i + 1 : ref->tokens;
             double sum = 0;
 
-            for (int64_t j = 0; j < ref->tokens; j++) {
+            for (int64_t j = 0; j < end; j++) {
                 const double *k = ref->k + j * ref->width + h * dim;
                 double dot = 0;
 
@@ -183,7 +185,7 @@ static void attend(struct reference *ref)
                 sum += weight[j];
             }
             memset(o, 0, (size_t)dim * sizeof(*o));
-            for (int64_t j = 0; j < ref->tokens; j++) {
+            for (int64_t j = 0; j < end; j++) {
                 for (int64_t d = 0; d < dim; d++) {
                     o[d] += weight[j] / sum * ref->v[j * ref->width + h * dim + d];
                 }
@@ -293,7 +295,7 @@ static double head(struct reference *ref, const double *clean, double *predictio
 }
 
 double reference_loss(const struct model *model, double *const *values, uint32_t sequences,
-                      const double *noised, const double *clean, const double *t,
+                      const double *noised, const double *clean, const double *t, bool causal,
                       double *prediction)
 {
     int64_t tokens = model_tokens(&model->shape);
@@ -302,6 +304,7 @@ double reference_loss(const struct model *model, double *const *values, uint32_t
                             .values = values,
                             .width = model->shape.width,
                             .tokens = tokens,
+                            .causal = causal,
                             .silu_vector = doubles(model->shape.width),
                             .x = doubles(size),
                             .h = doubles(size),
