@@ -1,7 +1,9 @@
 /*
  * The element-wise and row-wise arithmetic of the model, on plain arrays. One table of functions
  * for each instruction set, built from one source (kernels_body.h) without contraction to fused
- * multiply-add, so that every table gives the same bits.
+ * multiply-add. What is element by element has the same bits in every table, and so have the sums
+ * in f64: the update of the parameters is the same on unlike machines. Sums in f32 run in as many
+ * lanes as a register has, in an order that is fixed for each table.
  *
  * Rows are dense: row r of an [n][d] array starts at r * d. Arrays may not overlap unless a
  * function says so. Nothing here allocates, fails or keeps state; any thread.

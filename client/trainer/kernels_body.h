@@ -1,18 +1,26 @@
 /*
- * The functions of kernels.h, written over vectors of 16 floats that the compiler cuts to the width
- * of the instruction set. Who includes this defines KERNELS_NAME (a string) and KERNELS_TABLE (the
- * table to define). Sums run in 16 lanes that are added in a fixed order at the end.
+ * The functions of kernels.h, written over vectors as wide as a register of the instruction set.
+ * Who includes this defines KERNELS_NAME (a string) and KERNELS_TABLE (the table to define).
  */
 #include <math.h>
 #include <string.h>
 
 #include "client/trainer/kernels.h"
 
+#if defined(__AVX512F__)
 #define WIDTH 16
+#elif defined(__AVX2__)
+#define WIDTH 8
+#else
+#define WIDTH 4
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vec __attribute__((vector_size(WIDTH * sizeof(float))));
 typedef int32_t ivec __attribute__((vector_size(WIDTH * sizeof(int32_t))));
+
+/* Lanes of the sums in f64, the same for every instruction set. */
+#define LANES 16
 
 /* The next WIDTH floats, or the last @left of them and 0. */
 INLINE vec vec_load(const float *p, int64_t left)
@@ -45,22 +53,26 @@ INLINE vec vec_keep(vec x, int64_t left)
     return x;
 }
 
-INLINE vec vec_set(float a)
+INLINE ivec vec_bits(float a)
 {
-    return (vec){0} + a;
+    vec x = (vec){0} + a;
+    ivec bits;
+
+    memcpy(&bits, &x, sizeof(bits));
+    return bits;
 }
 
-/* Lane by lane @a where @mask is set, else @b. */
-INLINE vec vec_select(ivec mask, vec a, vec b)
+/* Lane by lane, not above @high and not below @low; NaN stays. */
+INLINE vec vec_clamp(vec x, float low, float high)
 {
-    ivec x;
-    ivec y;
+    ivec above = x > high;
+    ivec below = x < low;
+    ivec bits;
 
-    memcpy(&x, &a, sizeof(x));
-    memcpy(&y, &b, sizeof(y));
-    x = (x & mask) | (y & ~mask);
-    memcpy(&a, &x, sizeof(a));
-    return a;
+    memcpy(&bits, &x, sizeof(bits));
+    bits = (bits & ~above & ~below) | (above & vec_bits(high)) | (below & vec_bits(low));
+    memcpy(&x, &bits, sizeof(x));
+    return x;
 }
 
 INLINE float vec_sum(vec x)
@@ -87,8 +99,7 @@ INLINE vec vec_exp(vec x)
     vec p;
     ivec bits;
 
-    x = vec_select(x > 86.0f, vec_set(86.0f), x);
-    x = vec_select(x < -86.0f, vec_set(-86.0f), x);
+    x = vec_clamp(x, -86.0f, 86.0f);
     t = x * 1.44269504f + magic;
     memcpy(&bits, &t, sizeof(bits));
     t -= magic;
@@ -109,9 +120,13 @@ INLINE vec vec_exp(vec x)
 
 INLINE vec vec_sqrt(vec x)
 {
+    float lane[WIDTH];
+
+    memcpy(lane, &x, sizeof(x));
     for (int i = 0; i < WIDTH; i++) {
-        x[i] = sqrtf(x[i]);
+        lane[i] = sqrtf(lane[i]);
     }
+    memcpy(&x, lane, sizeof(x));
     return x;
 }
 
@@ -327,22 +342,28 @@ static void rotate_backward(const float *x, int64_t heads, int64_t head_dim, con
     }
 }
 
+INLINE void difference_part(float *out, const uint8_t *pixels, int count, float factor,
+                            double *lanes)
+{
+    for (int j = 0; j < count; j++) {
+        float error = out[j] - ((float)pixels[j] * (2.0f / 255.0f) - 1.0f);
+
+        lanes[j] += (double)error * (double)error;
+        out[j] = factor * error;
+    }
+}
+
 static double difference(float *out, const uint8_t *pixels, int64_t n, float factor)
 {
-    double lanes[WIDTH] = {0};
+    double lanes[LANES] = {0};
     double sum = 0;
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i += WIDTH) {
-        int64_t count = n - i < WIDTH ? n - i : WIDTH;
-
-        for (int64_t j = 0; j < count; j++) {
-            float error = out[i + j] - ((float)pixels[i + j] * (2.0f / 255.0f) - 1.0f);
-
-            lanes[j] += (double)error * (double)error;
-            out[i + j] = factor * error;
-        }
+    for (; i + LANES <= n; i += LANES) {
+        difference_part(out + i, pixels + i, LANES, factor, lanes);
     }
-    for (int j = 0; j < WIDTH; j++) {
+    difference_part(out + i, pixels + i, (int)(n - i), factor, lanes);
+    for (int j = 0; j < LANES; j++) {
         sum += lanes[j];
     }
     return sum;
@@ -350,19 +371,19 @@ static double difference(float *out, const uint8_t *pixels, int64_t n, float fac
 
 static double square_sum(const float *x, int64_t n)
 {
-    double lanes[WIDTH] = {0};
+    double lanes[LANES] = {0};
     double sum = 0;
     int64_t i = 0;
 
-    for (; i + WIDTH <= n; i += WIDTH) {
-        for (int j = 0; j < WIDTH; j++) {
+    for (; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
             lanes[j] += (double)x[i + j] * (double)x[i + j];
         }
     }
     for (; i < n; i++) {
         sum += (double)x[i] * (double)x[i];
     }
-    for (int j = 0; j < WIDTH; j++) {
+    for (int j = 0; j < LANES; j++) {
         sum += lanes[j];
     }
     return sum;

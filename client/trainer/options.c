@@ -31,7 +31,7 @@ static const char help[] =
     "  --steps N                length of the schedule (120)\n"
     "  --stop-after N           train only the first N steps of the schedule\n"
     "  --lr X  --lr-last X  --warmup N                      (0.0015, 0, 5)\n"
-    "  --weight-decay X  --clip-norm X                      (0.01, 1)\n"
+    "  --weight-decay X  --clip-norm X                      (0.01, 0.3)\n"
     "  --seed N                 root of all random numbers (1)\n"
     "  --nonfinite fail|skip|pass                           a NaN in a gradient (fail)\n"
     "output\n"
@@ -331,10 +331,10 @@ enum options_outcome options_parse(struct options *options, int argc, char **arg
                       .warmup = 5,
                       .steps = 120,
                       .beta1 = 0.9,
-                      .beta2 = 0.99,
+                      .beta2 = 0.95,
                       .epsilon = 1e-8,
                       .weight_decay = 0.01,
-                      .norm_max = 1},
+                      .norm_max = 0.3},
         .stop_after = INT64_MAX,
         .seed = 1,
         .mask = SEQSYNC_MASK_FULL,
