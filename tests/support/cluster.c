@@ -47,12 +47,18 @@ static void node_name(uint32_t node, char out[16])
     snprintf(out, 16, "node-%c", (char)('a' + node));
 }
 
-static void append(char *text, size_t size, const char *format, const char *first,
-                   const char *second)
+static void append(char *text, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void append(char *text, size_t size, const char *format, ...)
 {
     const size_t length = strlen(text);
+    va_list args;
 
-    if ((size_t)snprintf(text + length, size - length, format, first, second) >= size - length) {
+    va_start(args, format);
+    const int n = vsnprintf(text + length, size - length, format, args);
+    va_end(args);
+    if (n < 0 || (size_t)n >= size - length) {
         die("a config is too long");
     }
 }
