@@ -46,7 +46,8 @@ const char *arena_schema_check(const struct arena_schema *schema)
         return "more buckets than SEQSYNC_BUCKETS_MAX";
     }
     if (schema->world_size < 1 || schema->world_size > SEQSYNC_RANKS_MAX ||
-        schema->local_count < 1 || schema->local_count > SEQSYNC_LOCAL_RANKS_MAX) {
+        schema->local_count < 1 || schema->local_count > SEQSYNC_LOCAL_RANKS_MAX ||
+        schema->local_count > schema->world_size) {
         return "the number of ranks is out of its limits";
     }
     for (uint32_t i = 0; i < schema->exchange_count; i++) {
@@ -76,23 +77,22 @@ const char *arena_schema_check(const struct arena_schema *schema)
 
 uint64_t arena_schema_digest(const struct arena_schema *schema)
 {
+    const uint64_t counts[2] = {schema->exchange_count, schema->bucket_count};
     XXH3_state_t state;
     uint64_t digest;
 
     XXH3_INITSTATE(&state);
-    XXH3_64bits_reset(&state);
-    const uint64_t head[4] = {schema->exchange_count, schema->bucket_count, schema->world_size,
-                              schema->local_count};
-    XXH3_64bits_update(&state, head, sizeof(head));
+    (void)XXH3_64bits_reset(&state);
+    (void)XXH3_64bits_update(&state, counts, sizeof(counts));
     for (uint32_t i = 0; i < schema->exchange_count; i++) {
         const struct seqsync_exchange_shape *shape = &schema->exchanges[i];
         const int64_t fields[4] = {shape->space, shape->heads_kv, shape->head_dim,
                                    shape->forward_only};
-        XXH3_64bits_update(&state, fields, sizeof(fields));
+        (void)XXH3_64bits_update(&state, fields, sizeof(fields));
     }
     for (uint32_t i = 0; i < schema->bucket_count; i++) {
         const uint64_t fields[2] = {schema->buckets[i].elements, schema->buckets[i].role};
-        XXH3_64bits_update(&state, fields, sizeof(fields));
+        (void)XXH3_64bits_update(&state, fields, sizeof(fields));
     }
     digest = XXH3_64bits_digest(&state);
     return digest != 0 ? digest : 1;
@@ -104,14 +104,14 @@ bool arena_page_layout(const struct arena_schema *schema, struct arena_page *ret
     struct arena_page page;
     const size_t exchanges = schema->exchange_count, buckets = schema->bucket_count;
 
-    page.state = extent_take(&extent, 1, 4);
-    page.kv_ready = extent_take(&extent, exchanges * schema->world_size, 4);
-    page.return_ready = extent_take(&extent, exchanges * schema->local_count, 4);
-    page.return_free = extent_take(&extent, exchanges, 4);
-    page.bucket_ready = extent_take(&extent, buckets, 4);
-    page.bucket_skip = extent_take(&extent, buckets, 4);
-    page.parameter_ready = extent_take(&extent, buckets, 4);
-    page.bucket_count = extent_take(&extent, buckets, 8);
+    page.state = extent_take(&extent, 1, sizeof(uint32_t));
+    page.kv_ready = extent_take(&extent, exchanges * schema->world_size, sizeof(uint32_t));
+    page.return_ready = extent_take(&extent, exchanges * schema->local_count, sizeof(uint32_t));
+    page.return_free = extent_take(&extent, exchanges, sizeof(uint32_t));
+    page.bucket_ready = extent_take(&extent, buckets, sizeof(uint32_t));
+    page.bucket_skip = extent_take(&extent, buckets, sizeof(uint32_t));
+    page.parameter_ready = extent_take(&extent, buckets, sizeof(uint32_t));
+    page.bucket_count = extent_take(&extent, buckets, sizeof(int64_t));
     page.bytes = extent_pages(&extent);
     if (extent.ok) {
         *ret = page;
@@ -122,59 +122,69 @@ bool arena_page_layout(const struct arena_schema *schema, struct arena_page *ret
 bool arena_bucket_offset(const struct arena_schema *schema, uint32_t bucket, size_t *ret)
 {
     struct extent extent = {0, true};
+    size_t offset;
 
+    if (bucket > schema->bucket_count) {
+        return false;
+    }
     for (uint32_t i = 0; i < bucket; i++) {
         (void)extent_take(&extent, schema->buckets[i].elements, sizeof(float));
     }
-    if (!extent.ok) {
-        return false;
+    offset = bucket == schema->bucket_count ? extent_pages(&extent) : extent_take(&extent, 0, 1);
+    if (extent.ok) {
+        *ret = offset;
     }
-    if (bucket == schema->bucket_count) {
-        *ret = extent_pages(&extent);
-    } else {
-        *ret = extent_take(&extent, 0, 1);
+    return extent.ok;
+}
+
+/* f32 elements of @rows rows of an exchange; more than can be had if @rows is no count. */
+static size_t rows_elements(const struct seqsync_exchange_shape *shape, int64_t rows)
+{
+    size_t elements;
+
+    if (rows < 0 || __builtin_mul_overflow((size_t)rows, arena_row_elements(shape), &elements)) {
+        return SIZE_MAX;
     }
-    return true;
+    return elements;
+}
+
+/* Elements of the largest exchange that uses @slot for dK or dV of @rows[space]. */
+static size_t slot_elements(const struct arena_schema *schema, const int64_t rows[SEQSYNC_SPACES_N],
+                            uint32_t slot)
+{
+    size_t most = 0;
+
+    for (uint32_t e = slot; e < schema->exchange_count; e += ARENA_RETURN_SLOTS) {
+        const struct seqsync_exchange_shape *shape = &schema->exchanges[e];
+        const size_t elements = rows_elements(shape, rows[shape->space]);
+        most = shape->forward_only == 0 && elements > most ? elements : most;
+    }
+    return most;
 }
 
 bool arena_rank_layout(const struct arena_schema *schema, const struct arena_rows *rows,
                        struct arena_rank *ret)
 {
     struct extent extent = {0, true};
-    size_t slot_elements[ARENA_RETURN_SLOTS] = {0};
+    struct arena_rank rank = {0};
 
-    memset(ret, 0, sizeof(*ret));
-    ret->kv_ready = extent_take(&extent, schema->exchange_count, 4);
+    rank.kv_ready = extent_take(&extent, schema->exchange_count, sizeof(uint32_t));
     for (uint32_t e = 0; e < schema->exchange_count; e++) {
         const struct seqsync_exchange_shape *shape = &schema->exchanges[e];
-        const size_t row = arena_row_elements(shape) * sizeof(float);
-        ret->k[e] = extent_take(&extent, (size_t)rows->rows[shape->space], row);
-        ret->v[e] = extent_take(&extent, (size_t)rows->rows[shape->space], row);
-        const size_t elements = (size_t)rows->return_rows[shape->space] * arena_row_elements(shape);
-        if (shape->forward_only == 0 && elements > slot_elements[e % ARENA_RETURN_SLOTS]) {
-            slot_elements[e % ARENA_RETURN_SLOTS] = elements;
-        }
+        const size_t elements = rows_elements(shape, rows->rows[shape->space]);
+        rank.k[e] = extent_take(&extent, elements, sizeof(float));
+        rank.v[e] = extent_take(&extent, elements, sizeof(float));
     }
     for (uint32_t slot = 0; slot < ARENA_RETURN_SLOTS; slot++) {
-        ret->return_k[slot] = extent_take(&extent, slot_elements[slot], sizeof(float));
-        ret->return_v[slot] = extent_take(&extent, slot_elements[slot], sizeof(float));
+        const size_t elements = slot_elements(schema, rows->return_rows, slot);
+        rank.return_k[slot] = extent_take(&extent, elements, sizeof(float));
+        rank.return_v[slot] = extent_take(&extent, elements, sizeof(float));
     }
-    ret->bytes = extent_pages(&extent);
+    rank.bytes = extent_pages(&extent);
+    if (extent.ok) {
+        *ret = rank;
+    }
     return extent.ok;
-}
-
-/* Elements of the largest return result of a local rank in a slot. */
-static size_t sum_elements(const struct arena_schema *schema, const int64_t rows[SEQSYNC_SPACES_N],
-                           uint32_t slot)
-{
-    size_t most = 0;
-
-    for (uint32_t e = slot; e < schema->exchange_count; e += ARENA_RETURN_SLOTS) {
-        const struct seqsync_exchange_shape *shape = &schema->exchanges[e];
-        const size_t elements = (size_t)rows[shape->space] * arena_row_elements(shape);
-        most = shape->forward_only == 0 && elements > most ? elements : most;
-    }
-    return most;
 }
 
 bool arena_inbox_layout(const struct arena_schema *schema,
@@ -182,21 +192,24 @@ bool arena_inbox_layout(const struct arena_schema *schema,
                         const int64_t (*local_rows)[SEQSYNC_SPACES_N], struct arena_inbox *ret)
 {
     struct extent extent = {0, true};
+    struct arena_inbox inbox = {0};
 
-    memset(ret, 0, sizeof(*ret));
     for (uint32_t e = 0; e < schema->exchange_count; e++) {
         const struct seqsync_exchange_shape *shape = &schema->exchanges[e];
-        const size_t row = arena_row_elements(shape) * sizeof(float);
-        ret->k[e] = extent_take(&extent, (size_t)inbox_rows[shape->space], row);
-        ret->v[e] = extent_take(&extent, (size_t)inbox_rows[shape->space], row);
+        const size_t elements = rows_elements(shape, inbox_rows[shape->space]);
+        inbox.k[e] = extent_take(&extent, elements, sizeof(float));
+        inbox.v[e] = extent_take(&extent, elements, sizeof(float));
     }
     for (uint32_t local = 0; local < schema->local_count; local++) {
         for (uint32_t slot = 0; slot < ARENA_RETURN_SLOTS; slot++) {
-            const size_t elements = sum_elements(schema, local_rows[local], slot);
-            ret->sum_k[local][slot] = extent_take(&extent, elements, sizeof(float));
-            ret->sum_v[local][slot] = extent_take(&extent, elements, sizeof(float));
+            const size_t elements = slot_elements(schema, local_rows[local], slot);
+            inbox.sum_k[local][slot] = extent_take(&extent, elements, sizeof(float));
+            inbox.sum_v[local][slot] = extent_take(&extent, elements, sizeof(float));
         }
     }
-    ret->bytes = extent_pages(&extent);
+    inbox.bytes = extent_pages(&extent);
+    if (extent.ok) {
+        *ret = inbox;
+    }
     return extent.ok;
 }

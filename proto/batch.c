@@ -52,6 +52,9 @@ const char *batch_check(const struct seqsync_batch *batch)
     if (batch->reserved != 0) {
         return "the reserved field of a batch is not 0";
     }
+    if (batch->sequences == NULL) {
+        return "a batch without its sequences";
+    }
     for (uint32_t i = 0; i < batch->sequence_count; i++) {
         const char *why = sequence_check(&batch->sequences[i]);
         if (why != NULL) {

@@ -6,16 +6,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRAME_FIELDS_MAX 8192           /* of a control frame: rank_nodes of the largest job fit */
-#define FRAME_ANSWER_FIELDS_MAX 4000000 /* an answer may list every range of every rank */
-#define FRAME_BYTES_MAX (1024u * 1024u) /* what a control frame may take unpacked */
-#define FRAME_ANSWER_FACTOR 24u         /* what an answer may take, for each of its bytes */
+#define FRAME_BLOCK_BYTES (512u * 1024u) /* what a frame may take unpacked, except an answer */
+#define FRAME_ANSWER_FACTOR 24u          /* what an answer may take more, for each of its bytes */
 
 struct frame_memory {
     uint8_t *block;
     size_t capacity;
     size_t used;
 };
+
+/* What is let through before libprotobuf-c looks at it. */
+struct frame_plane {
+    const ProtobufCMessageDescriptor *descriptor;
+    size_t bytes_max;
+    uint32_t fields_max;
+    const char *too_long;
+};
+
+/* The largest legal control frame has some 2,600 fields: 256 exchanges and 256 buckets. */
+static const struct frame_plane plane_worker = {&seqsync__worker__worker_message__descriptor,
+                                                WIRE_WORKER_FRAME_MAX, 4096,
+                                                "longer than a worker's message may be"};
+static const struct frame_plane plane_daemon = {&seqsync__worker__daemon_message__descriptor,
+                                                WIRE_WORKER_FRAME_MAX, 4096,
+                                                "longer than a daemon's message may be"};
+static const struct frame_plane plane_peer = {&seqsync__peer__peer_message__descriptor,
+                                              WIRE_PEER_FRAME_MAX, 4096,
+                                              "longer than a peer's message may be"};
+static const struct frame_plane plane_request = {&seqsync__admin__request__descriptor,
+                                                 WIRE_ADMIN_REQUEST_MAX, 16,
+                                                 "longer than a question may be"};
+/* An answer may list every range and cell of every rank; its length is the bound. */
+static const struct frame_plane plane_answer = {&seqsync__admin__answer__descriptor,
+                                                WIRE_ADMIN_ANSWER_MAX, WIRE_ADMIN_ANSWER_MAX / 2,
+                                                "longer than an answer may be"};
 
 struct frame_memory *frame_memory_new(void)
 {
@@ -24,7 +48,7 @@ struct frame_memory *frame_memory_new(void)
     if (memory == NULL) {
         return NULL;
     }
-    memory->capacity = FRAME_BYTES_MAX;
+    memory->capacity = FRAME_BLOCK_BYTES;
     memory->block = malloc(memory->capacity);
     if (memory->block == NULL) {
         free(memory);
@@ -78,38 +102,44 @@ static bool memory_reserve(struct frame_memory *memory, size_t bytes)
     return true;
 }
 
-static const char *frame_unpack(struct frame_memory *memory,
-                                const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes,
-                                size_t length, uint32_t fields_max, ProtobufCMessage **ret)
+static const char *frame_unpack(struct frame_memory *memory, const struct frame_plane *plane,
+                                const uint8_t *bytes, size_t length, ProtobufCMessage **ret)
 {
     ProtobufCAllocator allocator = {
         .alloc = memory_alloc, .free = memory_release, .allocator_data = memory};
-    const char *why = scan_message(descriptor, bytes, length, fields_max);
 
+    if (length == 0) {
+        return "an empty frame";
+    }
+    if (length > plane->bytes_max) {
+        return plane->too_long;
+    }
+    const char *why = scan_message(plane->descriptor, bytes, length, plane->fields_max);
     if (why != NULL) {
         return why;
     }
     memory->used = 0;
-    *ret = protobuf_c_message_unpack(descriptor, &allocator, length, bytes);
-    return *ret != NULL ? NULL : "it cannot be unpacked, or takes too much memory";
+    ProtobufCMessage *message =
+        protobuf_c_message_unpack(plane->descriptor, &allocator, length, bytes);
+    if (message == NULL) {
+        return "it takes too much memory to unpack";
+    }
+    *ret = message;
+    return NULL;
 }
 
 const char *frame_decode_worker(struct frame_memory *memory, const uint8_t *bytes, size_t length,
                                 Seqsync__Worker__WorkerMessage **ret)
 {
-    ProtobufCMessage *message;
-    const char *why;
+    ProtobufCMessage *base = NULL;
+    const char *why = frame_unpack(memory, &plane_worker, bytes, length, &base);
 
-    if (length > WIRE_WORKER_FRAME_MAX) {
-        return "longer than a worker's message may be";
-    }
-    why = frame_unpack(memory, &seqsync__worker__worker_message__descriptor, bytes, length,
-                       FRAME_FIELDS_MAX, &message);
     if (why == NULL) {
-        why = validate_worker_message((Seqsync__Worker__WorkerMessage *)(void *)message);
-    }
-    if (why == NULL) {
-        *ret = (Seqsync__Worker__WorkerMessage *)(void *)message;
+        Seqsync__Worker__WorkerMessage *message = (Seqsync__Worker__WorkerMessage *)(void *)base;
+        why = validate_worker_message(message);
+        if (why == NULL) {
+            *ret = message;
+        }
     }
     return why;
 }
@@ -117,19 +147,15 @@ const char *frame_decode_worker(struct frame_memory *memory, const uint8_t *byte
 const char *frame_decode_daemon(struct frame_memory *memory, const uint8_t *bytes, size_t length,
                                 Seqsync__Worker__DaemonMessage **ret)
 {
-    ProtobufCMessage *message;
-    const char *why;
+    ProtobufCMessage *base = NULL;
+    const char *why = frame_unpack(memory, &plane_daemon, bytes, length, &base);
 
-    if (length > WIRE_WORKER_FRAME_MAX) {
-        return "longer than a daemon's message may be";
-    }
-    why = frame_unpack(memory, &seqsync__worker__daemon_message__descriptor, bytes, length,
-                       FRAME_FIELDS_MAX, &message);
     if (why == NULL) {
-        why = validate_daemon_message((Seqsync__Worker__DaemonMessage *)(void *)message);
-    }
-    if (why == NULL) {
-        *ret = (Seqsync__Worker__DaemonMessage *)(void *)message;
+        Seqsync__Worker__DaemonMessage *message = (Seqsync__Worker__DaemonMessage *)(void *)base;
+        why = validate_daemon_message(message);
+        if (why == NULL) {
+            *ret = message;
+        }
     }
     return why;
 }
@@ -137,19 +163,15 @@ const char *frame_decode_daemon(struct frame_memory *memory, const uint8_t *byte
 const char *frame_decode_peer(struct frame_memory *memory, const uint8_t *bytes, size_t length,
                               Seqsync__Peer__PeerMessage **ret)
 {
-    ProtobufCMessage *message;
-    const char *why;
+    ProtobufCMessage *base = NULL;
+    const char *why = frame_unpack(memory, &plane_peer, bytes, length, &base);
 
-    if (length > WIRE_PEER_FRAME_MAX) {
-        return "longer than a peer's message may be";
-    }
-    why = frame_unpack(memory, &seqsync__peer__peer_message__descriptor, bytes, length,
-                       FRAME_FIELDS_MAX, &message);
     if (why == NULL) {
-        why = validate_peer_message((Seqsync__Peer__PeerMessage *)(void *)message);
-    }
-    if (why == NULL) {
-        *ret = (Seqsync__Peer__PeerMessage *)(void *)message;
+        Seqsync__Peer__PeerMessage *message = (Seqsync__Peer__PeerMessage *)(void *)base;
+        why = validate_peer_message(message);
+        if (why == NULL) {
+            *ret = message;
+        }
     }
     return why;
 }
@@ -157,19 +179,15 @@ const char *frame_decode_peer(struct frame_memory *memory, const uint8_t *bytes,
 const char *frame_decode_request(struct frame_memory *memory, const uint8_t *bytes, size_t length,
                                  Seqsync__Admin__Request **ret)
 {
-    ProtobufCMessage *message;
-    const char *why;
+    ProtobufCMessage *base = NULL;
+    const char *why = frame_unpack(memory, &plane_request, bytes, length, &base);
 
-    if (length > WIRE_ADMIN_REQUEST_MAX) {
-        return "longer than a question may be";
-    }
-    why = frame_unpack(memory, &seqsync__admin__request__descriptor, bytes, length,
-                       FRAME_FIELDS_MAX, &message);
     if (why == NULL) {
-        why = validate_admin_request((Seqsync__Admin__Request *)(void *)message);
-    }
-    if (why == NULL) {
-        *ret = (Seqsync__Admin__Request *)(void *)message;
+        Seqsync__Admin__Request *message = (Seqsync__Admin__Request *)(void *)base;
+        why = validate_admin_request(message);
+        if (why == NULL) {
+            *ret = message;
+        }
     }
     return why;
 }
@@ -177,22 +195,20 @@ const char *frame_decode_request(struct frame_memory *memory, const uint8_t *byt
 const char *frame_decode_answer(struct frame_memory *memory, const uint8_t *bytes, size_t length,
                                 Seqsync__Admin__Answer **ret)
 {
-    ProtobufCMessage *message;
+    ProtobufCMessage *base = NULL;
     const char *why;
 
-    if (length > WIRE_ADMIN_ANSWER_MAX) {
-        return "longer than an answer may be";
+    if (length <= WIRE_ADMIN_ANSWER_MAX &&
+        !memory_reserve(memory, FRAME_BLOCK_BYTES + FRAME_ANSWER_FACTOR * length)) {
+        return "there is no memory to unpack it";
     }
-    if (!memory_reserve(memory, FRAME_BYTES_MAX + FRAME_ANSWER_FACTOR * length)) {
-        return "out of memory";
-    }
-    why = frame_unpack(memory, &seqsync__admin__answer__descriptor, bytes, length,
-                       FRAME_ANSWER_FIELDS_MAX, &message);
+    why = frame_unpack(memory, &plane_answer, bytes, length, &base);
     if (why == NULL) {
-        why = validate_admin_answer((Seqsync__Admin__Answer *)(void *)message);
-    }
-    if (why == NULL) {
-        *ret = (Seqsync__Admin__Answer *)(void *)message;
+        Seqsync__Admin__Answer *message = (Seqsync__Admin__Answer *)(void *)base;
+        why = validate_admin_answer(message);
+        if (why == NULL) {
+            *ret = message;
+        }
     }
     return why;
 }

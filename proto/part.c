@@ -1,7 +1,8 @@
 #include "proto/part.h"
 
-#include "proto/arena.h"
+#include "proto/part_check.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define PART_MAGIC UINT64_C(0x3154524150515153)
@@ -113,9 +114,8 @@ void part_encode(const struct part *part, uint8_t *bytes)
 
     part_head_of(part, &head);
     array_sizes(&head, sizes);
-    if (!array_offsets(sizes, offsets)) {
-        return; /* part_bytes() has said so */
-    }
+    const bool fits = array_offsets(sizes, offsets);
+    assert(fits); /* or part_bytes() had said no */
     head.bytes = offsets[ARRAYS_N];
     for (uint32_t s = 0; s < SEQSYNC_SPACES_N; s++) {
         arrays[n++] = part->spaces[s].chunks;
@@ -135,143 +135,6 @@ void part_encode(const struct part *part, uint8_t *bytes)
     }
 }
 
-/* ---- checks ---- */
-
-static bool range_fits(int64_t first, int64_t count, int64_t limit)
-{
-    return first >= 0 && count >= 1 && first <= limit && count <= limit - first;
-}
-
-static bool rows_fit(int64_t rows)
-{
-    return rows >= 0 && rows <= SEQSYNC_TOKENS_MAX;
-}
-
-static const char *chunks_check(const struct part *part, const struct part_space *space)
-{
-    int64_t row = 0;
-
-    for (uint32_t i = 0; i < space->chunk_count; i++) {
-        const struct seqsync_chunk *chunk = &space->chunks[i];
-        if (chunk->row != row || chunk->rank != part->rank ||
-            chunk->sequence >= part->sequence_count || chunk->position < 0 ||
-            !range_fits(chunk->first, chunk->count, space->total)) {
-            return "a chunk lies outside its shard or its batch";
-        }
-        row += chunk->count;
-        if (row > space->rows) {
-            return "the chunks are more than the shard";
-        }
-    }
-    return row == space->rows ? NULL : "the chunks do not cover the shard";
-}
-
-static int64_t local_rows_of(const struct part *part, uint32_t rank, uint32_t s)
-{
-    for (uint32_t i = 0; i < part->local_count; i++) {
-        if (part->local_ranks[i] == rank) {
-            return part->local_rows[i][s];
-        }
-    }
-    return -1;
-}
-
-static const char *sources_check(const struct part *part, uint32_t s)
-{
-    const struct part_space *space = &part->spaces[s];
-    int64_t return_row = 0;
-
-    for (uint32_t i = 0; i < space->source_count; i++) {
-        const struct seqsync_source *source = &space->sources[i];
-        const bool own = source->rank == part->rank;
-        if (source->rank >= SEQSYNC_RANKS_MAX || source->node >= SEQSYNC_NODES_MAX ||
-            source->local > 1) {
-            return "a source names a rank or node beyond the limits";
-        }
-        if (source->local == 1 && (source->view_rows != local_rows_of(part, source->rank, s) ||
-                                   source->inbox_row != -1)) {
-            return "a local source is not what its rank holds";
-        }
-        if (source->local == 0 &&
-            !range_fits(source->inbox_row, source->view_rows, space->inbox_rows)) {
-            return "a remote source lies outside the inbox";
-        }
-        if (own ? source->local != 1 || source->return_rows != 0 || source->return_row != -1
-                : source->return_row != return_row || source->return_rows < 0 ||
-                      source->return_rows > space->return_rows - return_row) {
-            return "a source's rows lie outside the return buffer";
-        }
-        return_row += source->return_rows;
-    }
-    return return_row == space->return_rows ? NULL : "the sources do not cover the return buffer";
-}
-
-static const char *tiles_check(const struct part *part, const struct part_space *space)
-{
-    const int64_t queries = part->spaces[SEQSYNC_SPACE_TOKENS].rows;
-    const int64_t tokens = part->spaces[SEQSYNC_SPACE_TOKENS].total;
-
-    for (uint32_t i = 0; i < space->tile_count; i++) {
-        const struct seqsync_tile *tile = &space->tiles[i];
-        if (tile->source >= space->source_count) {
-            return "a tile names a source that is not there";
-        }
-        const struct seqsync_source *source = &space->sources[tile->source];
-        if (!range_fits(tile->q_row, tile->q_count, queries) ||
-            !range_fits(tile->q_first, tile->q_count, tokens)) {
-            return "a tile's queries lie outside the shard";
-        }
-        if (!range_fits(tile->k_row, tile->k_count, source->view_rows) ||
-            !range_fits(tile->k_first, tile->k_count, space->total)) {
-            return "a tile's keys lie outside their source";
-        }
-        if (source->rank == part->rank ? tile->return_row != -1
-                                       : tile->return_row < source->return_row ||
-                                             !range_fits(tile->return_row - source->return_row,
-                                                         tile->k_count, source->return_rows)) {
-            return "a tile's gradients lie outside the return buffer";
-        }
-    }
-    return NULL;
-}
-
-static const char *ends_check(const struct part *part)
-{
-    int64_t last = 0;
-
-    for (uint32_t i = 0; i < part->sequence_count; i++) {
-        if (part->sequence_ends[i] <= last) {
-            return "the sequences' ends do not ascend";
-        }
-        last = part->sequence_ends[i];
-    }
-    return last == part->spaces[SEQSYNC_SPACE_TOKENS].total
-               ? NULL
-               : "the sequences' ends are not the batch's";
-}
-
-static const char *locals_check(const struct part *part)
-{
-    bool found = false;
-
-    for (uint32_t i = 0; i < part->local_count; i++) {
-        if (part->local_ranks[i] >= SEQSYNC_RANKS_MAX ||
-            (i > 0 && part->local_ranks[i] <= part->local_ranks[i - 1])) {
-            return "the local ranks do not ascend";
-        }
-        const bool own = part->local_ranks[i] == part->rank;
-        found = found || own;
-        for (uint32_t s = 0; s < SEQSYNC_SPACES_N; s++) {
-            if (!rows_fit(part->local_rows[i][s]) || !rows_fit(part->local_return_rows[i][s]) ||
-                (own && (part->local_rows[i][s] != part->spaces[s].rows ||
-                         part->local_return_rows[i][s] != part->spaces[s].return_rows))) {
-                return "a local rank's rows are out of their limits";
-            }
-        }
-    }
-    return found ? NULL : "the rank is not among the local ranks";
-}
-
 static const char *head_check(const struct part_head *head, size_t length)
 {
     size_t sizes[ARRAYS_N], offsets[ARRAYS_N + 1];
@@ -281,7 +144,7 @@ static const char *head_check(const struct part_head *head, size_t length)
     }
     if (head->local_count < 1 || head->local_count > SEQSYNC_LOCAL_RANKS_MAX ||
         head->sequence_count < 1 || head->sequence_count > SEQSYNC_SEQUENCES_MAX ||
-        head->rank >= SEQSYNC_RANKS_MAX) {
+        head->rank >= SEQSYNC_RANKS_MAX || head->placement > SEQSYNC_PLACE_ZIGZAG) {
         return "a part's counts are out of their limits";
     }
     array_sizes(head, sizes);
@@ -289,8 +152,9 @@ static const char *head_check(const struct part_head *head, size_t length)
         return "a part's arrays do not fit its length";
     }
     for (uint32_t s = 0; s < SEQSYNC_SPACES_N; s++) {
-        if (!rows_fit(head->spaces[s].rows) || !rows_fit(head->spaces[s].return_rows) ||
-            !rows_fit(head->spaces[s].inbox_rows) || !rows_fit(head->spaces[s].total)) {
+        if (!part_rows_ok(head->spaces[s].rows) || !part_rows_ok(head->spaces[s].return_rows) ||
+            !part_rows_ok(head->spaces[s].inbox_rows) || !part_rows_ok(head->spaces[s].total) ||
+            head->spaces[s].area < 0 || head->spaces[s].reserved != 0) {
             return "a part's rows are out of their limits";
         }
     }
@@ -347,13 +211,7 @@ const char *part_decode(const uint8_t *bytes, size_t length, struct part *ret)
         return why;
     }
     part_point(&head, bytes, &part);
-    why = locals_check(&part);
-    why = why != NULL ? why : ends_check(&part);
-    for (uint32_t s = 0; s < SEQSYNC_SPACES_N && why == NULL; s++) {
-        why = chunks_check(&part, &part.spaces[s]);
-        why = why != NULL ? why : sources_check(&part, s);
-        why = why != NULL ? why : tiles_check(&part, &part.spaces[s]);
-    }
+    why = part_check(&part);
     if (why == NULL) {
         *ret = part;
     }

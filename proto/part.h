@@ -51,7 +51,7 @@ void part_encode(const struct part *part, uint8_t *bytes);
 /*
  * Checks the bytes and points *ret into them (they must stay mapped and be 64-byte aligned). NULL,
  * or a static sentence: sizes, counts, rows outside the shard, tiles outside their source's view or
- * the return buffer.
+ * the return buffer. Bytes behind the part's own, the rest of a mapped page, are not looked at.
  */
 const char *part_decode(const uint8_t *bytes, size_t length, struct part *ret);
 

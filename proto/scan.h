@@ -1,7 +1,8 @@
 /*
  * A look at protobuf bytes before libprotobuf-c sees them: no recursion, no allocation. It bounds
- * what unpacking can cost: nesting depth, number of fields, and that every length lies within its
- * message.
+ * what unpacking can cost (nesting depth, number of fields, every length within its message) and
+ * refuses what one protocol version never sends: unknown fields, a field or oneof given twice
+ * (libprotobuf-c would merge the two), and strings with a NUL inside (the rest would be lost).
  */
 #ifndef SEQSYNC_PROTO_SCAN_H
 #define SEQSYNC_PROTO_SCAN_H
@@ -11,9 +12,9 @@
 #define SCAN_DEPTH_MAX 4 /* messages inside each other; the deepest legal one has 4 */
 
 /*
- * NULL, or a static sentence: truncated, a field that @descriptor does not know, the wrong wire
- * type for it, more than
- * @fields_max fields (elements of packed arrays count), deeper than SCAN_DEPTH_MAX.
+ * NULL, or a static sentence saying what is wrong. At most @fields_max fields are let through, in
+ * all messages together; elements of packed arrays count. Every message known to @descriptor has at
+ * most 64 fields.
  */
 const char *scan_message(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes,
                          size_t length, uint32_t fields_max);

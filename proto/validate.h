@@ -18,7 +18,12 @@ const char *validate_peer_message(const Seqsync__Peer__PeerMessage *message);
 const char *validate_admin_request(const Seqsync__Admin__Request *message);
 const char *validate_admin_answer(const Seqsync__Admin__Answer *message);
 
+#define VALIDATE_VERSION_MAX 64 /* bytes of a program's version, with its NUL */
+
 /* Shorter than @bytes_max, valid UTF-8 (RFC 3629) without control characters. */
 bool validate_text(const char *text, size_t bytes_max);
+
+/* Whether these are of enum seqsync_dtype and enum seqsync_op. */
+bool validate_operation(uint32_t dtype, uint32_t op);
 
 #endif

@@ -5,14 +5,20 @@
 #include <seqsync/session.h>
 #include <seqsync/status.h>
 
-#define PAYLOAD_BYTES_MAX (60u * 1024u) /* what the longest agreed commit carries */
+#define PAYLOAD_BYTES_MAX (60u * 1024u) /* more than the longest agreed commit carries */
+#define ENDPOINT_BYTES_MAX 256u         /* with its NUL */
 
 static const char *hello_check(const Seqsync__Peer__Hello *hello)
 {
-    return validate_text(hello->version, 64) && frame_name_ok(hello->name) &&
-                   validate_text(hello->bulk_endpoint, 256)
+    if (!validate_text(hello->version, VALIDATE_VERSION_MAX)) {
+        return "hello: the version is no text";
+    }
+    if (hello->protocol != WIRE_PROTOCOL) {
+        return NULL; /* what else it says cannot be judged; the port refuses it by name */
+    }
+    return frame_name_ok(hello->name) && validate_text(hello->bulk_endpoint, ENDPOINT_BYTES_MAX)
                ? NULL
-               : "hello: version, name or endpoint is no text";
+               : "hello: name or endpoint is none";
 }
 
 static const char *join_check(const Seqsync__Peer__Join *join)
@@ -34,18 +40,20 @@ static bool gather_kind_ok(Seqsync__Peer__GatherKind kind)
 
 static const char *gather_check(const Seqsync__Peer__Gather *gather)
 {
-    if (!gather_kind_ok(gather->kind) || gather->member >= SEQSYNC_RANKS_MAX) {
+    const bool reduce = gather->kind == SEQSYNC__PEER__GATHER_KIND__GATHER_REDUCE;
+    const bool barrier = gather->dtype == 0 && gather->op == 0 && gather->payload.len == 0;
+    const bool nodes = gather->kind == SEQSYNC__PEER__GATHER_KIND__GATHER_PLAN;
+
+    if (!gather_kind_ok(gather->kind) ||
+        gather->member >= (nodes ? SEQSYNC_NODES_MAX : SEQSYNC_RANKS_MAX)) {
         return "gather: kind or member is out of its limits";
     }
     if (gather->payload.len > SEQSYNC_ALL_REDUCE_BYTES_MAX) {
         return "gather: the payload is too long";
     }
-    if (gather->kind == SEQSYNC__PEER__GATHER_KIND__GATHER_REDUCE && gather->payload.len > 0 &&
-        (gather->dtype < SEQSYNC_F32 || gather->dtype > SEQSYNC_I64 || gather->op < SEQSYNC_SUM ||
-         gather->op > SEQSYNC_MAX)) {
-        return "gather: no such type or operation";
-    }
-    return NULL;
+    return !reduce || barrier || validate_operation(gather->dtype, gather->op)
+               ? NULL
+               : "gather: no such type or operation";
 }
 
 static const char *end_check(int32_t code, int32_t rank, int32_t node, const char *text,

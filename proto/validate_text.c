@@ -1,5 +1,7 @@
 #include "proto/validate.h"
 
+#include <seqsync/types.h>
+
 /* Length of the UTF-8 sequence at @at, 0 if it is none: overlong forms, surrogates and values
  * beyond U+10FFFF are refused. */
 static unsigned utf8_length(const unsigned char *at)
@@ -34,13 +36,22 @@ static unsigned utf8_length(const unsigned char *at)
                                                                                         : length;
 }
 
+/* C0, DEL and C1 (RFC 3629 writes U+0080 .. U+009F as C2 80 .. C2 9F): they would steer the
+ * terminal or the log that shows the text. */
+static bool is_control(const unsigned char *at, unsigned length)
+{
+    return (length == 1 && (at[0] < 0x20 || at[0] == 0x7F)) ||
+           (length == 2 && at[0] == 0xC2 && at[1] < 0xA0);
+}
+
 bool validate_text(const char *text, size_t bytes_max)
 {
     size_t at = 0;
 
     while (text[at] != '\0') {
-        const unsigned length = utf8_length((const unsigned char *)text + at);
-        if (length == 0 || (length == 1 && ((unsigned char)text[at] < 0x20 || text[at] == 0x7F))) {
+        const unsigned char *now = (const unsigned char *)text + at;
+        const unsigned length = utf8_length(now);
+        if (length == 0 || is_control(now, length)) {
             return false;
         }
         at += length;
@@ -49,4 +60,9 @@ bool validate_text(const char *text, size_t bytes_max)
         }
     }
     return true;
+}
+
+bool validate_operation(uint32_t dtype, uint32_t op)
+{
+    return dtype >= SEQSYNC_F32 && dtype <= SEQSYNC_I64 && op >= SEQSYNC_SUM && op <= SEQSYNC_MAX;
 }

@@ -9,8 +9,11 @@
 
 static const char *hello_check(const Seqsync__Worker__Hello *hello)
 {
-    if (!validate_text(hello->version, 64)) {
+    if (!validate_text(hello->version, VALIDATE_VERSION_MAX)) {
         return "hello: the version is no text";
+    }
+    if (hello->protocol != WIRE_PROTOCOL) {
+        return NULL; /* what else it says cannot be judged; the port answers it by name */
     }
     if (!frame_name_ok(hello->job)) {
         return "hello: the job's name is not 1 .. 63 of [A-Za-z0-9._-]";
@@ -51,24 +54,25 @@ static const char *ready_check(const Seqsync__Worker__Ready *ready)
         ready->kind > SEQSYNC__WORKER__READY_KIND__READY_PARAMETER) {
         return "ready: no such kind";
     }
-    if (ready->id >= SEQSYNC_EXCHANGES_MAX && ready->id >= SEQSYNC_BUCKETS_MAX) {
+    const bool exchange = ready->kind == SEQSYNC__WORKER__READY_KIND__READY_KV ||
+                          ready->kind == SEQSYNC__WORKER__READY_KIND__READY_RETURN;
+    if (ready->id >= (exchange ? SEQSYNC_EXCHANGES_MAX : SEQSYNC_BUCKETS_MAX)) {
         return "ready: the id is out of its limits";
     }
-    return ready->count >= 0 && ready->root < SEQSYNC_RANKS_MAX
+    return ready->sequence >= 1 && ready->count >= 0 && ready->root < SEQSYNC_RANKS_MAX
                ? NULL
-               : "ready: count or root are out of their limits";
+               : "ready: sequence, count or root are out of their limits";
 }
 
 static const char *reduce_check(const Seqsync__Worker__Reduce *reduce)
 {
-    if (reduce->values.len > SEQSYNC_ALL_REDUCE_BYTES_MAX) {
-        return "reduce: too many values";
+    if (reduce->sequence < 1 || reduce->values.len > SEQSYNC_ALL_REDUCE_BYTES_MAX) {
+        return "reduce: no sequence, or too many values";
     }
-    if (reduce->values.len == 0) {
+    if (reduce->values.len == 0 && reduce->dtype == 0 && reduce->op == 0) {
         return NULL; /* a barrier */
     }
-    if (reduce->dtype < SEQSYNC_F32 || reduce->dtype > SEQSYNC_I64 || reduce->op < SEQSYNC_SUM ||
-        reduce->op > SEQSYNC_MAX) {
+    if (!validate_operation(reduce->dtype, reduce->op)) {
         return "reduce: no such type or operation";
     }
     return reduce->values.len % (reduce->dtype == SEQSYNC_F32 ? 4 : 8) == 0
@@ -83,17 +87,23 @@ const char *validate_worker_message(const Seqsync__Worker__WorkerMessage *messag
         return hello_check(message->hello);
     case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_REGISTER:
         return register_check(message->register_);
+    case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_BUFFER_CREATE:
+        return message->buffer_create->bytes >= 1 && message->buffer_create->bytes <= INT64_MAX
+                   ? NULL
+                   : "buffer create: the size is out of its limits";
     case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_BEGIN:
-        return message->begin->batch.len <= BATCH_BYTES_MAX ? NULL : "begin: the batch is too long";
+        return message->begin->step >= 1 && message->begin->batch.len <= BATCH_BYTES_MAX
+                   ? NULL
+                   : "begin: no step, or the batch is too long";
     case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_READY:
         return ready_check(message->ready);
     case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_REDUCE:
         return reduce_check(message->reduce);
     case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_COMMIT:
-        return message->commit->tokens >= 0 && message->commit->area >= -1
+        return message->commit->step >= 1 && message->commit->tokens >= 0 &&
+                       message->commit->area >= -1
                    ? NULL
-                   : "commit: a negative amount";
-    case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_BUFFER_CREATE:
+                   : "commit: no step, or a negative amount";
     case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_BUFFER_FREE:
     case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_LEAVE:
         return NULL;
@@ -117,9 +127,10 @@ static const char *welcome_check(const Seqsync__Worker__Welcome *welcome)
 
 static const char *step_start_check(const Seqsync__Worker__StepStart *start)
 {
-    return start->n_arena_bytes >= 1 && start->n_arena_bytes <= SEQSYNC_LOCAL_RANKS_MAX
+    return start->step >= 1 && start->part_bytes >= 1 && start->n_arena_bytes >= 1 &&
+                   start->n_arena_bytes <= SEQSYNC_LOCAL_RANKS_MAX
                ? NULL
-               : "step start: arenas are out of their limits";
+               : "step start: step, part or arenas are out of their limits";
 }
 
 static const char *failure_check(const Seqsync__Worker__Failure *failure)

@@ -1,0 +1,12 @@
+set(here ${CMAKE_CURRENT_LIST_DIR})
+seqsync_static(test_frame_fixture SOURCES ${here}/test_frame_fixture.c LINK seqsync_proto cmocka)
+foreach(test batch arena bulk_header status)
+    seqsync_test(test_${test} LABEL unit SOURCES ${here}/test_${test}.c LINK seqsync_proto)
+endforeach()
+foreach(test frame_scan frame_worker frame_peer frame_admin)
+    seqsync_test(test_${test} LABEL unit SOURCES ${here}/test_${test}.c LINK test_frame_fixture)
+endforeach()
+# The planner's own parts are decoded, too, and then broken field by field.
+if(TARGET test_plan_fixture)
+    seqsync_test(test_part LABEL unit SOURCES ${here}/test_part.c LINK seqsync_proto test_plan_fixture)
+endif()
