@@ -244,7 +244,7 @@ enum reply_kind {
 enum word_kind {
     WORD_STATE = 1,       /* value = code */
     WORD_KV_READY,        /* id = exchange, index = holder rank */
-    WORD_RETURN_READY,    /* id = exchange, index = local rank */
+    WORD_RETURN_READY,    /* id = exchange, index = holder rank, one of this node */
     WORD_RETURN_FREE,     /* id = exchange */
     WORD_BUCKET_READY,    /* id = bucket, count, skip */
     WORD_PARAMETER_READY, /* id = bucket */

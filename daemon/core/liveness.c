@@ -1,5 +1,7 @@
 #include "daemon/core/liveness.h"
 
+#include "daemon/core/text.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,11 +52,13 @@ bool liveness_lost(struct liveness *liveness, uint32_t node, const char *how)
 {
     struct liveness_peer *peer = &liveness->peers[node];
     const bool was_up = peer->up;
+    struct text text;
 
     assert(node < liveness->node_count && node != liveness->node);
     peer->up = false;
     peer->silent = false;
-    snprintf(peer->reason, sizeof(peer->reason), "%s", how);
+    text_init(&text, peer->reason, sizeof(peer->reason));
+    text_add(&text, "%s", how);
     return was_up;
 }
 

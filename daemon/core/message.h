@@ -80,8 +80,13 @@ struct message_agreed {
 
 struct message {
     enum message_kind kind;
-    uint64_t job;        /* 0 for MESSAGE_JOIN */
-    uint64_t generation; /* likewise */
+    /*
+     * Once the job is formed, its own. Before that, generation is 0 and job is a ticket that the
+     * node of the worker draws for each join: MESSAGE_JOIN carries it, and a MESSAGE_FAIL with it
+     * says that the conductor refuses that join.
+     */
+    uint64_t job;
+    uint64_t generation;
     union {
         struct message_join join;
         struct message_gather gather;

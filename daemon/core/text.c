@@ -23,8 +23,13 @@ void text_add(struct text *text, const char *format, ...)
         return;
     }
     if ((size_t)n >= room) {
+        /* Cut between characters: half of one would make the text illegal for whoever gets it. */
+        size_t end = text->size - 4;
+        while (end > 0 && ((unsigned char)text->at[end] & 0xC0) == 0x80) {
+            end--;
+        }
+        memcpy(text->at + end, "...", 4);
         text->used = text->size - 1;
-        memcpy(text->at + text->size - 4, "...", 4);
         return;
     }
     text->used += (size_t)n;
