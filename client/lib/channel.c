@@ -3,9 +3,12 @@
 #include "client/lib/session_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,6 +22,24 @@ void seqsync__fds_close(struct seqsync__fds *fds)
     fds->count = 0;
 }
 
+/* 0, or -1 with errno. A daemon that is stopped, with a full queue of callers, would let connect()
+ * wait for ever; the send timeout is what bounds it. */
+static int channel_connect(const struct seqsync_session *session, int fd,
+                           const struct sockaddr_un *address)
+{
+    const struct timeval longest = {.tv_sec = session->timeout_ms / 1000,
+                                    .tv_usec = (suseconds_t)(session->timeout_ms % 1000) * 1000};
+    const uint64_t deadline = seqsync__deadline_ns(session);
+    int r = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &longest, sizeof(longest));
+
+    if (r == 0) {
+        do {
+            r = connect(fd, (const struct sockaddr *)(const void *)address, sizeof(*address));
+        } while (r != 0 && errno == EINTR && seqsync__now_ns() < deadline);
+    }
+    return r;
+}
+
 int seqsync__connect(struct seqsync_session *session)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -29,18 +50,20 @@ int seqsync__connect(struct seqsync_session *session)
                             strerror(errno));
     }
     memcpy(address.sun_path, session->socket_path, strlen(session->socket_path) + 1);
-    int r;
-    do {
-        r = connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address));
-    } while (r != 0 && errno == EINTR);
-    if (r != 0) {
+    if (channel_connect(session, fd, &address) != 0) {
         const int number = errno;
         close(fd);
+        if (number == EAGAIN || number == EINTR) {
+            return seqsync__end(session, SEQSYNC_ERR_TIMEOUT,
+                                "rank %d waited %u ms for the daemon at %s to accept a connection; "
+                                "it is stopped or overloaded, see seqctl status",
+                                session->rank, session->timeout_ms, session->socket_path);
+        }
         return seqsync__end(
             session,
             number == EACCES || number == EPERM ? SEQSYNC_ERR_NOT_PERMITTED
                                                 : SEQSYNC_ERR_UNREACHABLE,
-            "cannot connect to the daemon at %s: %s; is seqsyncd running? try: systemctl status "
+            "cannot connect to the daemon at %s: %s; is seqsyncd running? See systemctl status "
             "seqsyncd, or start the program with seqctl run",
             session->socket_path, strerror(number));
     }
@@ -56,7 +79,10 @@ static int channel_lost(struct seqsync_session *session, const char *how)
         session->socket_path, how);
 }
 
-/* Waits until the socket is ready. 0, or an error. @deadline_ns 0: does not wait, 1 = not ready. */
+/*
+ * Waits until the socket is ready. 0, or an error. @deadline_ns 0 does not wait. @what is being
+ * done, for the words at the deadline; NULL: 1 = not ready in time, which is no error.
+ */
 static int channel_wait(struct seqsync_session *session, short events, uint64_t deadline_ns,
                         const char *what)
 {
@@ -64,37 +90,31 @@ static int channel_wait(struct seqsync_session *session, short events, uint64_t 
 
     for (;;) {
         const uint64_t now = seqsync__now_ns();
-        const int ms = deadline_ns == 0    ? 0
-                       : now < deadline_ns ? (int)((deadline_ns - now) / 1000000 + 1)
-                                           : 0;
-        const int n = poll(&poll_fd, 1, ms);
+        const uint64_t left_ms = now < deadline_ns ? (deadline_ns - now) / 1000000 + 1 : 0;
+        const int n = poll(&poll_fd, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX);
         if (n > 0) {
             return 0;
         }
         if (n < 0 && errno != EINTR) {
             return channel_lost(session, "cannot be polled");
         }
-        if (deadline_ns == 0) {
+        if (seqsync__now_ns() < deadline_ns) {
+            continue;
+        }
+        if (what == NULL) {
             return 1;
         }
-        if (n == 0 && seqsync__now_ns() >= deadline_ns) {
-            return seqsync__end(session, SEQSYNC_ERR_TIMEOUT,
-                                "rank %d waited %u ms for its daemon at %s (%s); the daemon is "
-                                "stopped or overloaded, "
-                                "try: seqctl status",
-                                session->rank, session->timeout_ms, session->socket_path, what);
-        }
+        return seqsync__end(
+            session, SEQSYNC_ERR_TIMEOUT,
+            "rank %d waited %u ms for its daemon at %s to %s; if seqctl status gets "
+            "no answer either, the daemon is stopped or overloaded",
+            session->rank, session->timeout_ms, session->socket_path, what);
     }
-}
-
-static uint64_t channel_deadline(const struct seqsync_session *session)
-{
-    return seqsync__now_ns() + ((uint64_t)session->timeout_ms + SEQSYNC__GRACE_MS) * 1000000;
 }
 
 int seqsync__send(struct seqsync_session *session, Seqsync__Worker__WorkerMessage *message)
 {
-    const uint64_t deadline = channel_deadline(session);
+    const uint64_t deadline = seqsync__deadline_ns(session);
     const size_t length = frame_encode(&message->base, session->scratch, WIRE_WORKER_FRAME_MAX);
 
     if (length == 0) {
@@ -107,13 +127,13 @@ int seqsync__send(struct seqsync_session *session, Seqsync__Worker__WorkerMessag
             return 0;
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            const int r = channel_wait(session, POLLOUT, deadline, "it does not read");
+            const int r = channel_wait(session, POLLOUT, deadline, "read messages");
             if (r != 0) {
                 return r;
             }
         } else if (errno == EPIPE || errno == ECONNRESET) {
             /* Its last words say why, if there are any. */
-            const int r = seqsync__poll_failure(session);
+            const int r = seqsync__poll_failure(session, 0);
             return r != 0 ? r : channel_lost(session, "closed the connection");
         } else if (errno != EINTR) {
             return channel_lost(session, strerror(errno));
@@ -146,7 +166,19 @@ static bool take_fds(struct msghdr *header, struct seqsync__fds *ret)
     return fits;
 }
 
-/* Receives one message. 1: none is there (without waiting). */
+/* Whether the kernel kept descriptors back because this process may open no more. */
+static bool fds_are_used_up(void)
+{
+    const int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    const bool used_up = fd < 0 && errno == EMFILE;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return used_up;
+}
+
+/* Receives one message. 1: none has come in time, and @what is NULL. */
 static int channel_receive(struct seqsync_session *session, uint64_t deadline_ns, const char *what,
                            Seqsync__Worker__DaemonMessage **ret, struct seqsync__fds *ret_fds)
 {
@@ -164,8 +196,8 @@ static int channel_receive(struct seqsync_session *session, uint64_t deadline_ns
     ret_fds->count = 0;
     for (;;) {
         length = recvmsg(session->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-        if (length > 0) {
-            break;
+        if (length > 0 || (length == 0 && header.msg_controllen > 0)) {
+            break; /* an empty datagram looks like the end, but may bring descriptors */
         }
         if (length == 0 || errno == ECONNRESET) {
             return channel_lost(session, "closed the connection");
@@ -180,6 +212,13 @@ static int channel_receive(struct seqsync_session *session, uint64_t deadline_ns
         }
     }
     const bool fits = take_fds(&header, ret_fds);
+    if (!fits && fds_are_used_up()) {
+        seqsync__fds_close(ret_fds);
+        return seqsync__end(session, SEQSYNC_ERR_NO_MEMORY,
+                            "rank %d cannot take shared memory: this process has too many open "
+                            "files; raise ulimit -n",
+                            session->rank);
+    }
     const char *why = (header.msg_flags & MSG_TRUNC) != 0 ? "longer than it may be" : NULL;
     if (why == NULL && !fits) {
         why = "more descriptors than it may have";
@@ -200,7 +239,7 @@ static int take_failure(struct seqsync_session *session, const Seqsync__Worker__
                         bool soft)
 {
     const int status = failure->code;
-    const char *sep = failure->hint[0] != '\0' ? "; try: " : "";
+    const char *sep = failure->hint[0] != '\0' ? "; " : "";
 
     if (soft) {
         return seqsync__fail(session, status, "%s (on %s)%s%s", failure->text, failure->node, sep,
@@ -210,27 +249,51 @@ static int take_failure(struct seqsync_session *session, const Seqsync__Worker__
                         failure->hint);
 }
 
+/* What the daemon is asked to do. */
+static const char *call_words(const Seqsync__Worker__WorkerMessage *message)
+{
+    switch (message->body_case) {
+    case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_HELLO:
+        return "say that all ranks have joined the job";
+    case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_REGISTER:
+        return "say that all ranks have registered";
+    case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_BEGIN:
+        return "plan a step that all ranks have begun";
+    case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_REDUCE:
+        return "reduce values of all ranks";
+    case SEQSYNC__WORKER__WORKER_MESSAGE__BODY_COMMIT:
+        return "commit a step of all ranks";
+    default:
+        return "lend or take back a shared buffer";
+    }
+}
+
 int seqsync__call(struct seqsync_session *session, Seqsync__Worker__WorkerMessage *message,
                   Seqsync__Worker__DaemonMessage__BodyCase body, bool soft,
                   Seqsync__Worker__DaemonMessage **ret, struct seqsync__fds *ret_fds)
 {
     struct seqsync__fds none, *fds = ret_fds != NULL ? ret_fds : &none;
-    const uint64_t deadline = channel_deadline(session);
+    const uint64_t deadline = seqsync__deadline_ns(session);
 
     message->request = ++session->request;
     int r = seqsync__send(session, message);
     if (r != 0) {
         return r;
     }
-    r = channel_receive(session, deadline, "it does not answer", ret, fds);
+    r = channel_receive(session, deadline, call_words(message), ret, fds);
     if (r != 0) {
         return r;
     }
     if ((*ret)->body_case == SEQSYNC__WORKER__DAEMON_MESSAGE__BODY_FAILURE) {
         seqsync__fds_close(fds);
-        /* Only an answer to this very request can be a refusal; anything unasked is the end of the
-         * job. */
-        return take_failure(session, (*ret)->failure, soft && (*ret)->request == message->request);
+        /*
+         * Only an answer to this very request can be a refusal, and only for want of memory: the
+         * end of the job may come as the answer to whatever is asked just then.
+         */
+        const int32_t code = (*ret)->failure->code;
+        return take_failure(session, (*ret)->failure,
+                            soft && (*ret)->request == message->request &&
+                                (code == SEQSYNC_ERR_NO_CAPACITY || code == SEQSYNC_ERR_NO_MEMORY));
     }
     if ((*ret)->request != message->request || (*ret)->body_case != body ||
         (ret_fds == NULL && fds->count > 0)) {
@@ -242,11 +305,12 @@ int seqsync__call(struct seqsync_session *session, Seqsync__Worker__WorkerMessag
     return 0;
 }
 
-int seqsync__poll_failure(struct seqsync_session *session)
+int seqsync__poll_failure(struct seqsync_session *session, uint32_t wait_ms)
 {
+    const uint64_t deadline_ns = wait_ms == 0 ? 0 : seqsync__now_ns() + (uint64_t)wait_ms * 1000000;
     Seqsync__Worker__DaemonMessage *message;
     struct seqsync__fds fds;
-    const int r = channel_receive(session, 0, "", &message, &fds);
+    const int r = channel_receive(session, deadline_ns, NULL, &message, &fds);
 
     if (r != 0) {
         return r == 1 ? 0 : r;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIMEOUT_MS 120000
+
 /* In order of precedence: the first whose rank variable is set wins, and must then be complete. */
 static const struct launcher {
     const char *name;
@@ -71,7 +73,9 @@ static void job_read(struct seqsync__environment *ret)
     const char *slurm = getenv("SLURM_JOB_ID");
     const char *step = getenv("SLURM_STEP_ID");
 
-    job = job != NULL ? job : getenv("TORCHELASTIC_RUN_ID");
+    if (job == NULL || *job == '\0') {
+        job = getenv("TORCHELASTIC_RUN_ID");
+    }
     if (job != NULL && *job != '\0') {
         snprintf(ret->job, sizeof(ret->job), "%s", job);
     } else if (slurm != NULL) {
@@ -81,25 +85,21 @@ static void job_read(struct seqsync__environment *ret)
     }
 }
 
-const char *seqsync__environment_read(struct seqsync__environment *ret)
+void seqsync__environment_read(struct seqsync__environment *ret)
 {
     const char *timeout = getenv("SEQSYNC_TIMEOUT_MS");
-    const char *log = getenv("SEQSYNC_LOG");
-    long ms = 120000;
+    long ms = TIMEOUT_MS;
 
+    *ret = (struct seqsync__environment){.world_size = 1, .timeout_ms = TIMEOUT_MS};
     ret->socket_path = getenv("SEQSYNC_SOCKET");
     if (ret->socket_path == NULL || *ret->socket_path == '\0') {
         ret->socket_path = "/run/seqsync/seqsync.sock";
     }
     if (timeout != NULL && (!number_of(timeout, INT_MAX / 2, &ms) || ms == 0)) {
-        return "SEQSYNC_TIMEOUT_MS is no number of milliseconds";
+        ret->timeout_problem = "SEQSYNC_TIMEOUT_MS is no number of milliseconds";
+    } else {
+        ret->timeout_ms = (uint32_t)ms;
     }
-    ret->timeout_ms = (uint32_t)ms;
     job_read(ret);
-    const char *why = ranks_read(ret);
-    if (why == NULL && log != NULL && strcmp(log, "debug") == 0) {
-        fprintf(stderr, "seqsync: rank %d of %d from %s; job %s; daemon at %s\n", ret->rank,
-                ret->world_size, ret->source, ret->job, ret->socket_path);
-    }
-    return why;
+    ret->ranks_problem = ranks_read(ret);
 }

@@ -13,9 +13,12 @@ struct seqsync__environment {
     const char *socket_path;
     char job[128];
     const char *source; /* which launcher's variables gave the rank, for the debug line */
+    /* NULL, or a static sentence naming the variables that cannot be used. */
+    const char *ranks_problem;
+    const char *timeout_problem;
 };
 
-/* NULL, or a static sentence naming the variable that cannot be used. */
-const char *seqsync__environment_read(struct seqsync__environment *ret);
+/* Fills in everything, also where a variable cannot be used: options may take its place. */
+void seqsync__environment_read(struct seqsync__environment *ret);
 
 #endif

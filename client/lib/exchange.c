@@ -187,6 +187,12 @@ static int return_check(struct seqsync_step *step, uint32_t exchange)
     return r;
 }
 
+static size_t return_plane_bytes(const struct seqsync_step *step, uint32_t exchange)
+{
+    return (size_t)exchange_space(step, exchange)->return_rows *
+           arena_row_elements(&step->session->exchanges[exchange]) * sizeof(float);
+}
+
 int seqsync_return_buffer(struct seqsync_step *step, uint32_t exchange, float **ret_dk,
                           float **ret_dv)
 {
@@ -214,14 +220,11 @@ int seqsync_return_buffer(struct seqsync_step *step, uint32_t exchange, float **
     }
     step->slot_user[slot] = (int32_t)exchange;
     const struct arena_rank *layout = &step->rank_layouts[step->local];
-    const size_t bytes = (size_t)exchange_space(step, exchange)->return_rows *
-                         arena_row_elements(&session->exchanges[exchange]) * sizeof(float);
+    const size_t bytes = return_plane_bytes(step, exchange);
     *ret_dk = floats_at(&session->arenas[step->local], layout->return_k[slot]);
     *ret_dv = floats_at(&session->arenas[step->local], layout->return_v[slot]);
     memset(*ret_dk, 0, bytes);
     memset(*ret_dv, 0, bytes);
-    step->return_bytes += 2 * bytes;
-    session->counters.return_bytes += 2 * bytes;
     return 0;
 }
 
@@ -238,12 +241,16 @@ int seqsync_return_publish(struct seqsync_step *step, uint32_t exchange)
                              "rank %d returned exchange %u of step %llu already", session->rank,
                              exchange, (unsigned long long)step->number);
     }
-    if (step->slot_user[exchange % ARENA_RETURN_SLOTS] != (int32_t)exchange) {
+    /* Who has nothing to return need not ask for the buffer. */
+    const uint64_t bytes = 2 * (uint64_t)return_plane_bytes(step, exchange);
+    if (bytes > 0 && step->slot_user[exchange % ARENA_RETURN_SLOTS] != (int32_t)exchange) {
         return seqsync__fail(session, SEQSYNC_ERR_INVALID,
                              "take the return buffer of exchange %u before publishing it",
                              exchange);
     }
     step->return_published[exchange] = true;
+    step->return_bytes += bytes;
+    session->counters.return_bytes += bytes;
     return send_ready(session, SEQSYNC__WORKER__READY_KIND__READY_RETURN, exchange, step->number);
 }
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define PARAMETER_NAMED_MAX 16u /* ranks in an error text; 6 bytes each at most */
+
 uint64_t seqsync_parameter_digest(const float *const *values,
                                   const struct seqsync_bucket_shape *buckets, uint32_t bucket_count)
 {
@@ -53,6 +55,7 @@ static int parameter_compare(struct seqsync_session *session, uint64_t digest, i
 {
     int64_t digests[SEQSYNC_RANKS_MAX] = {0};
     char ranks[128] = "";
+    size_t length = 0;
     uint32_t differing = 0;
 
     digests[session->rank] = (int64_t)digest;
@@ -62,16 +65,21 @@ static int parameter_compare(struct seqsync_session *session, uint64_t digest, i
         return r;
     }
     for (int32_t rank = 0; rank < session->world_size; rank++) {
-        const size_t length = strlen(ranks);
-        if (digests[rank] != digests[root]) {
-            differing++;
-            snprintf(ranks + length, sizeof(ranks) - length, " %d", rank);
+        if (digests[rank] == digests[root]) {
+            continue;
         }
+        if (differing < PARAMETER_NAMED_MAX) {
+            length += (size_t)snprintf(ranks + length, sizeof(ranks) - length, " %d", rank);
+        }
+        differing++;
     }
     if (differing > 0) {
-        return seqsync__end(session, SEQSYNC_ERR_PARAMETER_MISMATCH,
-                            "parameters of %u ranks differ from those of rank %d:%s", differing,
-                            root, ranks);
+        return seqsync__end(
+            session, SEQSYNC_ERR_PARAMETER_MISMATCH,
+            "parameters of %u of %d ranks differ from those of rank %d: rank%s%s%s; "
+            "give every rank the same model, and one root",
+            differing, session->world_size, root, differing > 1 ? "s" : "", ranks,
+            differing > PARAMETER_NAMED_MAX ? " ..." : "");
     }
     return 0;
 }

@@ -39,13 +39,14 @@ int seqsync__end(struct seqsync_session *session, int status, const char *format
 
 int seqsync__check(struct seqsync_session *session)
 {
-    if (session->failed != 0) {
-        return session->failed;
-    }
     if (session->pid != getpid()) {
-        return SEQSYNC_ERR_INVALID; /* a child of fork(): the text belongs to the parent */
+        return seqsync__fail(
+            session, SEQSYNC_ERR_INVALID,
+            "the session belongs to process %d, and this is a child of it, process "
+            "%d; open a session of its own after fork()",
+            (int)session->pid, (int)getpid());
     }
-    return 0;
+    return session->failed;
 }
 
 void seqsync_session_options_init(struct seqsync_session_options *options)
@@ -55,33 +56,55 @@ void seqsync_session_options_init(struct seqsync_session_options *options)
     options->rank = -1;
 }
 
+/* Rank, world size and timeout: what options do not say must be usable in the environment. */
+static int session_configure_numbers(struct seqsync_session *session,
+                                     const struct seqsync_session_options *options,
+                                     const struct seqsync__environment *environment)
+{
+    const bool own_ranks = options->rank >= 0 && options->world_size > 0;
+    const char *why = own_ranks ? NULL : environment->ranks_problem;
+
+    if (why == NULL && options->timeout_ms == 0) {
+        why = environment->timeout_problem;
+    }
+    if (why != NULL) {
+        return seqsync__end(session, SEQSYNC_ERR_CONFIG,
+                            "environment: %s; set them by the launcher, or pass options", why);
+    }
+    session->rank = options->rank >= 0 ? options->rank : environment->rank;
+    session->world_size = options->world_size > 0 ? options->world_size : environment->world_size;
+    session->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : environment->timeout_ms;
+    session->nonfinite = options->nonfinite;
+    if (options->nonfinite > SEQSYNC_NONFINITE_PASS) {
+        return seqsync__end(session, SEQSYNC_ERR_INVALID,
+                            "options.nonfinite is %u, none of enum seqsync_nonfinite",
+                            options->nonfinite);
+    }
+    if (session->rank >= session->world_size || session->world_size > SEQSYNC_RANKS_MAX) {
+        return seqsync__end(session, SEQSYNC_ERR_INVALID,
+                            "rank %d of %d is not possible (at most %d ranks)", session->rank,
+                            session->world_size, SEQSYNC_RANKS_MAX);
+    }
+    return 0;
+}
+
 static int session_configure(struct seqsync_session *session,
                              const struct seqsync_session_options *options)
 {
     struct seqsync__environment environment;
-    const char *why = seqsync__environment_read(&environment);
+    const char *log = getenv("SEQSYNC_LOG");
     const char *path, *job;
 
+    seqsync__environment_read(&environment);
     if (options->size != sizeof(*options)) {
         return seqsync__end(session, SEQSYNC_ERR_INVALID,
                             "options.size is %zu, not sizeof(struct seqsync_session_options); use "
                             "seqsync_session_options_init()",
                             options->size);
     }
-    const bool own_ranks = options->rank >= 0 && options->world_size > 0;
-    if (why != NULL && !own_ranks) {
-        return seqsync__end(session, SEQSYNC_ERR_CONFIG,
-                            "environment: %s; set them by the launcher, or pass options", why);
-    }
-    session->rank = options->rank >= 0 ? options->rank : environment.rank;
-    session->world_size = options->world_size > 0 ? options->world_size : environment.world_size;
-    session->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : environment.timeout_ms;
-    session->nonfinite = options->nonfinite;
-    if (session->rank >= session->world_size || session->world_size > SEQSYNC_RANKS_MAX ||
-        options->nonfinite > SEQSYNC_NONFINITE_PASS) {
-        return seqsync__end(session, SEQSYNC_ERR_INVALID,
-                            "rank %d of %d is not possible (at most %d ranks)", session->rank,
-                            session->world_size, SEQSYNC_RANKS_MAX);
+    const int r = session_configure_numbers(session, options, &environment);
+    if (r != 0) {
+        return r;
     }
     path = options->socket_path != NULL ? options->socket_path : environment.socket_path;
     if (strlen(path) >= sizeof(session->socket_path)) {
@@ -98,6 +121,11 @@ static int session_configure(struct seqsync_session *session,
             SEQSYNC_NAME_MAX);
     }
     snprintf(session->job, sizeof(session->job), "%.*s", SEQSYNC_NAME_MAX, job);
+    if (log != NULL && strcmp(log, "debug") == 0) {
+        fprintf(stderr, "seqsync: rank %d of %d (%s); job %s; daemon at %s\n", session->rank,
+                session->world_size, options->rank >= 0 ? "options" : environment.source,
+                session->job, session->socket_path);
+    }
     return 0;
 }
 

@@ -14,8 +14,9 @@
 #include <sys/types.h>
 
 #define SEQSYNC__TEXT_MAX 1400
-#define SEQSYNC__GRACE_MS                                                                          \
-    5000 /* beyond the session's timeout: the daemon, who knows the culprit, speaks first */
+/* Beyond the session's timeout, so that the daemon, who knows the culprit, speaks first; a tenth of
+ * it, at most this. */
+#define SEQSYNC__GRACE_MS_MAX 5000u
 
 /* What seqsync_step_* work on. One at a time, embedded in the session. */
 struct seqsync_step {
@@ -96,6 +97,9 @@ int seqsync__check(struct seqsync_session *session);
 
 uint64_t seqsync__now_ns(void);
 
+/* When a wait that begins now must end. */
+uint64_t seqsync__deadline_ns(const struct seqsync_session *session);
+
 /* --- channel.c --- */
 
 struct seqsync__fds {
@@ -120,8 +124,11 @@ int seqsync__call(struct seqsync_session *session, Seqsync__Worker__WorkerMessag
                   Seqsync__Worker__DaemonMessage__BodyCase body, bool soft,
                   Seqsync__Worker__DaemonMessage **ret, struct seqsync__fds *ret_fds);
 
-/* Looks, without waiting, whether the daemon has said or is something that ends the job. 0 = no. */
-int seqsync__poll_failure(struct seqsync_session *session);
+/*
+ * Looks whether the daemon has said or is something that ends the job, for @wait_ms at most; 0 does
+ * not wait. 0 = no.
+ */
+int seqsync__poll_failure(struct seqsync_session *session, uint32_t wait_ms);
 
 /* --- wait.c --- */
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define WAIT_SPINS 200 /* about 10 us: shorter than putting a thread to sleep and waking it */
+#define WAIT_WORDS_MS 200
 #define WAIT_SLICE_NS 10000000 /* a futex sleeps so long at most, then the daemon is looked at */
 
 uint64_t seqsync__now_ns(void)
@@ -20,6 +21,14 @@ uint64_t seqsync__now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t seqsync__deadline_ns(const struct seqsync_session *session)
+{
+    const uint32_t tenth = session->timeout_ms / 10;
+    const uint32_t grace = tenth < SEQSYNC__GRACE_MS_MAX ? tenth : SEQSYNC__GRACE_MS_MAX;
+
+    return seqsync__now_ns() + ((uint64_t)session->timeout_ms + grace) * 1000000;
 }
 
 static uint32_t word_load(const void *word)
@@ -33,6 +42,15 @@ void seqsync__raise_word(void *word, uint32_t value)
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
+static void spin_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 static void word_sleep(const void *word, uint32_t seen)
 {
     const struct timespec slice = {.tv_sec = 0, .tv_nsec = WAIT_SLICE_NS};
@@ -44,21 +62,17 @@ static void word_sleep(const void *word, uint32_t seen)
 /* Whether the job is over: the state word is quick, the socket says why. */
 static int wait_check(struct seqsync_session *session)
 {
-    const int r = seqsync__poll_failure(session);
+    int r = seqsync__poll_failure(session, 0);
 
     if (r != 0) {
         return r;
     }
     const int32_t state = (int32_t)word_load(session->page.data + session->page_layout.state);
     if (state != 0) {
-        /* The words come with the message, which is on its way: give it a moment. */
-        for (int i = 0; i < 100; i++) {
-            const struct timespec pause = {.tv_sec = 0, .tv_nsec = 1000000};
-            nanosleep(&pause, NULL);
-            const int why = seqsync__poll_failure(session);
-            if (why != 0) {
-                return why;
-            }
+        /* The words come with the message, which is on its way. */
+        r = seqsync__poll_failure(session, WAIT_WORDS_MS);
+        if (r != 0) {
+            return r;
         }
         return seqsync__end(
             session, state < 0 && state >= SEQSYNC_STATUS_LAST ? state : SEQSYNC_ERR_JOB_FAILED,
@@ -77,10 +91,10 @@ int seqsync__wait_word(struct seqsync_session *session, const void *word, uint32
         if (word_load(word) == value) {
             return 0;
         }
-        __builtin_ia32_pause();
+        spin_pause();
     }
     const uint64_t start = seqsync__now_ns();
-    const uint64_t deadline = start + ((uint64_t)session->timeout_ms + SEQSYNC__GRACE_MS) * 1000000;
+    const uint64_t deadline = seqsync__deadline_ns(session);
     int r = 0;
     for (;;) {
         const uint32_t seen = word_load(word);
@@ -100,8 +114,10 @@ int seqsync__wait_word(struct seqsync_session *session, const void *word, uint32
             vsnprintf(what, sizeof(what), format, args);
             va_end(args);
             r = seqsync__end(session, SEQSYNC_ERR_TIMEOUT,
-                             "rank %d waited %u ms for %s; try: seqctl shards %s", session->rank,
-                             session->timeout_ms, what, session->job);
+                             "rank %d waited %llu ms for %s; seqctl shards %s shows who is behind",
+                             session->rank,
+                             (unsigned long long)((seqsync__now_ns() - start) / 1000000), what,
+                             session->job);
             break;
         }
     }
