@@ -205,7 +205,12 @@ int shards_run(struct ctl *ctl, struct error *error)
     } else if (status == EX_OK && !ctl->quiet) {
         status = shards_text(ctl, ask.answer->shards, error);
     }
-    if (status && strcmp(error->code, "INVALID") == 0 && !error->hint[0]) {
+    if (status && strcmp(error->code, "INVALID") == 0) {
+        char words[sizeof(error->message)];
+        snprintf(words, sizeof(words), "%s", error->message);
+        error_set(error, status, "INVALID", "the daemon cannot tell about job \"%s\"",
+                  ctl->words[0]);
+        error_cause(error, "%s", words);
         error_hint(error, "seqctl jobs");
     }
     ask_deinit(&ask);
