@@ -433,17 +433,15 @@ static int driver_open_engine(struct driver *driver)
 static int driver_open_curve(struct driver *driver, void *zmq, char *ret_text, size_t size)
 {
     const struct config *config = driver->config;
-    const char *keys[SEQSYNC_NODES_MAX];
-
     for (uint32_t i = 0; i < driver->node_count; i++) {
-        keys[i] = config->members[i].public_key;
+        driver->public_keys[i] = config->members[i].public_key;
     }
     const struct curve_config curve = {.zmq = zmq,
                                        .secret_key_file = config->secret_key_file,
                                        .node = driver->node,
                                        .node_count = driver->node_count,
                                        .names = driver->names,
-                                       .public_keys = keys};
+                                       .public_keys = driver->public_keys};
     return err_trace(curve_open(&curve, &driver->curve, ret_text, size));
 }
 

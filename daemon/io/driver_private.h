@@ -70,6 +70,7 @@ struct driver {
     const char *names[SEQSYNC_NODES_MAX];
     const char *endpoints[SEQSYNC_NODES_MAX];
     const char *bulk_endpoints[SEQSYNC_NODES_MAX];
+    const char *public_keys[SEQSYNC_NODES_MAX];
     struct job *jobs[ENGINE_JOBS_MAX * 2]; /* with those whose memory is still in flight */
     struct driver_worker workers[DRIVER_WORKERS_MAX];
     uint32_t worker_count;
