@@ -36,8 +36,10 @@ static void words_split(struct failure *failure, const char *words, const char *
     const char *next = strrchr(words, ';');
 
     if (next && next[1] == ' ' && next[2]) {
-        snprintf(failure->why, sizeof(failure->why), "%.*s", (int)(next - words), words);
-        snprintf(failure->hint, sizeof(failure->hint), "%.250s", next + 2);
+        next += 2;
+        snprintf(failure->why, sizeof(failure->why), "%.*s", (int)(next - 2 - words), words);
+        snprintf(failure->hint, sizeof(failure->hint), "%.250s",
+                 strncmp(next, "try: ", 5) == 0 ? next + 5 : next);
     } else {
         snprintf(failure->why, sizeof(failure->why), "%s", words);
         snprintf(failure->hint, sizeof(failure->hint), "%s", hint);
