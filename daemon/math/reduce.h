@@ -14,8 +14,9 @@
  * sources, divided there, and rounded to f32 once. @divisor 0 writes zeros, whatever the sources
  * hold (nothing was counted); no sources are zeros. Nothing overlaps.
  *
- * True if a sum or result is NaN or infinite; then *ret_source is the first source with such a
- * value, or -1 if the sum of finite values overflowed. It is not written otherwise. Any thread.
+ * True if a result is NaN or infinite; then *ret_source is the first source with such a value at
+ * the first element that has one, or -1 if sums of finite values overflowed. It is not written
+ * otherwise. (Which NaN it is, its payload, is not among the bits that are promised.) Any thread.
  */
 bool reduce_sum_f32(float *restrict dst, const float *const *src, uint32_t source_count, size_t n,
                     int64_t divisor, int32_t *ret_source);
