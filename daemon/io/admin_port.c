@@ -104,6 +104,10 @@ static void port_on_message(struct zsock *zsock, zmq_msg_t *parts, uint32_t part
 
 static void port_free(struct admin_port *port)
 {
+    /* libzmq leaves the file; while the lock is held it is nobody's but ours. */
+    if (strncmp(port->endpoint, "ipc://", 6) == 0) {
+        unlink(port->endpoint + 6);
+    }
     lock_release(&port->lock);
     frame_memory_free(port->memory);
     free(port->out);
@@ -180,6 +184,9 @@ static int port_bind(struct admin_port *port, void *socket, char *ret_text, size
         return err_trace(r);
     }
     r = port_options(socket);
+    if (r < 0) {
+        snprintf(ret_text, size, "cannot prepare the admin socket: %s", zmq_strerror(-r));
+    }
     if (r == 0 && strncmp(address, "ipc://", 6) == 0) {
         r = port_bind_path(port, socket, address, ret_text, size);
     } else if (r == 0 && zmq_bind(socket, address) != 0) {
@@ -223,6 +230,9 @@ int admin_port_open(const struct admin_port_config *config, struct admin_port **
                                                              .drop_unsendable = true,
                                                              .on_message = port_on_message,
                                                              .on_closed = port_on_closed});
+        if (r < 0) {
+            snprintf(ret_text, size, "cannot watch the admin socket: %s", strerror(-r));
+        }
     }
     if (r < 0) {
         if (socket != NULL) {

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #define BUDGET 64
@@ -64,8 +65,9 @@ struct peer_port {
     struct loop_handles handles;
     uv_idle_t later;
     struct zsock router;
-    struct lock lock; /* of an ipc endpoint */
-    uint32_t open;    /* links, router, and handles as one */
+    struct lock lock;        /* of an ipc endpoint */
+    char path[ENDPOINT_MAX]; /* of its socket; "" = none */
+    uint32_t open;           /* links, router, and handles as one */
     bool closing;
     struct frame_memory *memory;
     struct peer *peers; /* [node_count]; ours is unused */
@@ -75,9 +77,10 @@ struct peer_port {
 
 /* ---- up and lost ---- */
 
+/* Why a peer is not up. Of one that is, a stranger who claims to be it has nothing to tell. */
 static void peer_explain(struct peer *peer, const char *text)
 {
-    if (strcmp(peer->reason, text) != 0) {
+    if (!peer->up && strcmp(peer->reason, text) != 0) {
         snprintf(peer->reason, sizeof(peer->reason), "%s", text);
         log_msg(LOG_LEVEL_NOTICE, "node %s: %s, trying on", peer->port->config.names[peer->node],
                 text);
@@ -130,7 +133,8 @@ static void port_on_later(uv_idle_t *handle)
 
 static void peer_note_lost(struct peer *peer, const char *how)
 {
-    if (!peer->up) {
+    /* A callback may have closed the port: then nobody is told, and no handle may start again. */
+    if (!peer->up || peer->port->closing) {
         return;
     }
     peer->up = false;
@@ -420,6 +424,9 @@ static void port_one_closed(struct peer_port *port)
     if (port->open > 0) {
         return;
     }
+    if (port->path[0] != '\0') {
+        unlink(port->path); /* libzmq leaves it; while the lock is held it is nobody's but ours */
+    }
     lock_release(&port->lock);
     frame_memory_free(port->memory);
     free(port->peers);
@@ -475,6 +482,9 @@ static int router_bind(struct peer_port *port, void *socket, char *ret_text, siz
         snprintf(ret_text, size, "cannot listen on %s for node %s: %s", address,
                  config->names[config->node], zmq_strerror(-r));
         return err_origin(r);
+    }
+    if (port->lock.fd >= 0) {
+        snprintf(port->path, sizeof(port->path), "%s", address + 6);
     }
     return 0;
 }

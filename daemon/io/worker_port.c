@@ -364,11 +364,26 @@ static void conn_read(struct conn *conn)
     }
 }
 
+/* Sends what it can. A message that is not delivered ends the session: a gap would never be found.
+ */
 static void conn_flush(struct conn *conn)
 {
     int r = worker_queue_flush(&conn->queue, conn->fd);
-    if (r == WORKER_QUEUE_GONE || r < 0) {
-        worker_queue_clear(&conn->queue); /* reading finds the end */
+    if (r < 0 && conn->state == CONN_LIVE) {
+        char how[TEXT_MAX];
+        snprintf(how, sizeof(how), "messages to process %d (uid %u) cannot be sent: %s",
+                 (int)conn->peer.pid, (unsigned)conn->peer.uid, strerror(-r));
+        worker_queue_clear(&conn->queue);
+        conn_lose(conn, SEQSYNC_ERR_WORKER_LOST, how);
+        return;
+    }
+    if (r == WORKER_QUEUE_GONE) {
+        worker_queue_clear(&conn->queue);
+        /* Reading finds the end, and first what was said before it; unless only the worker's
+         * receiving half is shut. */
+        if (conn->state == CONN_LIVE && !uv_is_active((uv_handle_t *)&conn->timer)) {
+            uv_timer_start(&conn->timer, conn_on_timer, EXIT_MS, 0);
+        }
     }
     conn_watch(conn);
 }
@@ -413,7 +428,7 @@ static void conn_on_timer(uv_timer_t *handle)
         conn_tell(conn, 0, SEQSYNC_ERR_TIMEOUT, "no Hello came in time", "");
         conn_words(conn);
         return;
-    case CONN_LIVE: /* it hung up EXIT_MS ago and lives */
+    case CONN_LIVE: /* it hung up, or stopped listening, EXIT_MS ago and lives */
         snprintf(how, sizeof(how), "process %d (uid %u) closed its connection", (int)conn->peer.pid,
                  (unsigned)conn->peer.uid);
         conn_lose(conn, SEQSYNC_ERR_WORKER_LOST, how);
@@ -565,6 +580,9 @@ static void port_on_accept(uv_poll_t *handle, int status, int events)
     (void)events;
     for (uint32_t i = 0; i < ACCEPT_BUDGET; i++) {
         int r = port_accept(port);
+        if (port->spare_fd < 0) {
+            port->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* lost to another thread */
+        }
         if ((r == -EMFILE || r == -ENFILE) && port->spare_fd >= 0) {
             /* Without this the connection would stay in the backlog and wake the loop for ever. */
             close(port->spare_fd);

@@ -244,22 +244,26 @@ int zsock_init(struct zsock *zsock, const struct zsock_config *config)
 {
     assert(config->out_max > 0);
     assert(config->budget > 0);
-    memset(zsock, 0, sizeof(*zsock));
-    zsock->config = *config;
-    zsock->handles.on_empty = zsock_on_empty;
-    size_t size = sizeof(zsock->fd);
-    if (zmq_getsockopt(config->socket, ZMQ_FD, &zsock->fd, &size) != 0) {
+    int fd;
+    size_t size = sizeof(fd);
+    if (zmq_getsockopt(config->socket, ZMQ_FD, &fd, &size) != 0) {
         return err_origin(-zmq_errno());
     }
-    zsock->out = calloc(config->out_max, sizeof(*zsock->out));
-    if (zsock->out == NULL) {
+    struct zsock_out *out = calloc(config->out_max, sizeof(*out));
+    if (out == NULL) {
         return err_origin(-ENOMEM);
     }
-    int r = uv_poll_init(config->loop, &zsock->poll, zsock->fd);
+    memset(zsock, 0, sizeof(*zsock));
+    int r = uv_poll_init(config->loop, &zsock->poll, fd);
     if (r < 0) {
-        free(zsock->out);
+        free(out);
+        memset(zsock, 0, sizeof(*zsock)); /* owners tell by the config whether it lives */
         return err_origin(r);
     }
+    zsock->config = *config;
+    zsock->handles.on_empty = zsock_on_empty;
+    zsock->fd = fd;
+    zsock->out = out;
     /* These cannot fail in libuv: they only fill in the handle. */
     uv_prepare_init(config->loop, &zsock->prepare);
     uv_check_init(config->loop, &zsock->check);

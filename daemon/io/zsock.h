@@ -69,7 +69,7 @@ struct zsock {
 };
 
 /* Takes the socket on success: it is closed after the handles. -ENOMEM and libuv's codes; then
- * nothing was changed. */
+ * the zsock is all zero, and the socket is the caller's. */
 int zsock_init(struct zsock *zsock, const struct zsock_config *config);
 
 /*

@@ -145,6 +145,8 @@ static int welcome(struct fixture *f, uint32_t worker, uint64_t request, const i
     Seqsync__Worker__DaemonMessage message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
     char name[] = "node-a";
     body.node_name = name;
+    body.node_count = 1;
+    body.local_count = 1;
     message.request = request;
     message.body_case = SEQSYNC__WORKER__DAEMON_MESSAGE__BODY_WELCOME;
     message.welcome = &body;

@@ -284,6 +284,26 @@ static void without_descriptors_clients_are_turned_away(void **state)
     close(witness);
 }
 
+/* A message to it would be missed by nobody but the job; so the session ends. */
+static void who_stops_listening_is_lost_though_it_holds_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    Seqsync__Worker__Failure failure = SEQSYNC__WORKER__FAILURE__INIT;
+    Seqsync__Worker__DaemonMessage message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
+    uint32_t worker = 0;
+    message.body_case = SEQSYNC__WORKER__DAEMON_MESSAGE__BODY_FAILURE;
+    message.failure = &failure;
+    fixture_open(f);
+    int fd = client_join(f, &worker);
+    assert_int_equal(shutdown(fd, SHUT_RD), 0);
+    assert_int_equal(worker_port_send(f->port, worker, &message, NULL, 0), 0);
+    fixture_until_lost(f, 1);
+    assert_int_equal(f->lost_worker, worker);
+    assert_non_null(strstr(f->lost_how, "closed its connection"));
+    close(fd);
+    fixture_until_workers(f, 0);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -296,6 +316,7 @@ int main(int argc, char **argv)
         TEST(a_user_cannot_take_all_places),
         TEST(the_port_has_so_many_places),
         TEST(ten_thousand_connections_leave_nothing),
+        TEST(who_stops_listening_is_lost_though_it_holds_the_connection),
         TEST(a_flood_is_read_in_portions),
         TEST(without_descriptors_clients_are_turned_away),
     };
