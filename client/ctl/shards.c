@@ -111,7 +111,7 @@ static void shard_holds(char *out, size_t size, const struct ctl *ctl,
 static void shards_seconds(struct table *table, double seconds)
 {
     char text[32];
-    if (seconds >= 0 && seconds < 1e9) {
+    if (seconds > 0 && seconds < 1e9) { /* 0 and NaN: not measured */
         table_cell(table, "%s", text_duration(text, sizeof(text), (uint64_t)(seconds * 1e9)));
     } else {
         table_cell(table, "-");
@@ -150,10 +150,11 @@ static void shards_title(const struct ctl *ctl, const Seqsync__Admin__Shards *sh
     char planned[32];
     fprintf(ctl->out,
             " job %s  %s  step %llu  generation %llu   %u ranks on %u nodes   %llu tokens in %u "
-            "sequences\n keys and values to this node: %s of %s planned",
+            "sequence%s\n keys and values to this node: %s of %s planned",
             job->name, job->state, (unsigned long long)job->step,
             (unsigned long long)job->generation, job->world_size, job->node_count,
             (unsigned long long)job->tokens, shards->sequence_count,
+            shards->sequence_count == 1 ? "" : "s",
             text_bytes(moved, sizeof(moved), shards->kv_moved_bytes),
             text_bytes(planned, sizeof(planned), shards->kv_planned_bytes));
     if (job->imbalance > 0) {
