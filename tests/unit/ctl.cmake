@@ -1,6 +1,7 @@
 set(here ${CMAKE_CURRENT_LIST_DIR})
 seqsync_test(test_ctl_text LABEL unit SOURCES ${here}/test_ctl_text.c LINK seqsync_ctl)
 seqsync_test(test_ctl_parse LABEL unit SOURCES ${here}/test_ctl_parse.c LINK seqsync_ctl seqsync_test_support)
+target_compile_definitions(test_ctl_parse PRIVATE SOURCE_FOLDER="${CMAKE_SOURCE_DIR}")
 seqsync_test(test_ctl_output LABEL unit SOURCES ${here}/test_ctl_output.c LINK seqsync_ctl)
 seqsync_test(test_ctl_show LABEL unit
     SOURCES ${here}/test_ctl_show.c ${here}/test_ctl_answer.c

@@ -194,6 +194,38 @@ static void table_is_unambiguous(void **state)
     }
 }
 
+static void expect_options_in(const char *manual, const struct option_entry *options)
+{
+    for (const struct option_entry *o = options; o && o->name; o++) {
+        char wanted[64];
+        if (o->letter) { /* mdoc has both behind one macro */
+            snprintf(wanted, sizeof(wanted), "Fl %c , -%s", o->letter, o->name);
+        } else {
+            snprintf(wanted, sizeof(wanted), "Fl -%s", o->name);
+        }
+        if (!strstr(manual, wanted)) {
+            fail_msg("--%s is not in seqctl(1)", o->name);
+        }
+    }
+}
+
+static void manual_knows_every_verb_and_option(void **state)
+{
+    (void)state;
+    char *manual = tmp_read(SOURCE_FOLDER "/deploy/man/seqctl.1");
+    assert_non_null(manual);
+    expect_options_in(manual, command_global_options);
+    for (const struct command_entry *entry = command_table; entry->name; entry++) {
+        char wanted[64];
+        snprintf(wanted, sizeof(wanted), "\n.It Cm %s", entry->name);
+        if (!strstr(manual, wanted)) {
+            fail_msg("%s is not in seqctl(1)", entry->name);
+        }
+        expect_options_in(manual, entry->options);
+    }
+    free(manual);
+}
+
 static char *completion(const char *shell)
 {
     struct ctl ctl = {.admin = ""};
@@ -260,6 +292,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(too_many_settings_are_refused),
         cmocka_unit_test(help_needs_no_words_and_knows_everything),
         cmocka_unit_test(table_is_unambiguous),
+        cmocka_unit_test(manual_knows_every_verb_and_option),
         cmocka_unit_test(completions_know_every_verb_and_option),
         cmocka_unit_test(bash_completion_completes),
     };
