@@ -40,7 +40,7 @@ static size_t embed_lay(struct tensor *t, int64_t width)
 {
     size_t end = 0;
 
-    tensor_lay(&t[EMBED_PATCH_W], "patch_w", width, PATCH_VALUES, START_LINEAR, &end);
+    tensor_lay(&t[EMBED_PATCH_W], "patch_w", width, PATCH_VALUES, START_COSINE, &end);
     tensor_lay(&t[EMBED_PATCH_B], "patch_b", 1, width, START_ZERO, &end);
     tensor_lay(&t[EMBED_TIME1_W], "time1_w", width, width, START_LINEAR, &end);
     tensor_lay(&t[EMBED_TIME1_B], "time1_b", 1, width, START_ZERO, &end);

@@ -38,6 +38,7 @@ enum tensor_start {
     START_ZERO,
     START_ONE,
     START_LINEAR, /* normal, with variance 1 / columns */
+    START_COSINE, /* the patch's lowest frequencies, see start.c; rows beyond them as LINEAR */
 };
 
 struct tensor {

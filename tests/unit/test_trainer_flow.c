@@ -150,6 +150,31 @@ static void every_place_has_a_position_of_its_own(void **state)
     model_free(model);
 }
 
+static void patch_weights_start_as_an_orthonormal_basis(void **state)
+{
+    const struct model_shape shape = {{1, 1, 1}, PATCH_VALUES, 1, 1};
+    struct model *model = model_new(&shape);
+    const float *w = model->values[BUCKET_EMBED] + model->embed[EMBED_PATCH_W].offset;
+
+    (void)state;
+    model_start(model, 1);
+    for (int a = 0; a < PATCH_VALUES; a++) {
+        for (int b = 0; b <= a; b++) {
+            double product = 0;
+
+            for (int i = 0; i < PATCH_VALUES; i++) {
+                product += (double)w[a * PATCH_VALUES + i] * (double)w[b * PATCH_VALUES + i];
+            }
+            assert_true(fabs(product - (a == b)) < 1e-5);
+        }
+    }
+    /* The first is the patch's grey. */
+    for (int i = 1; i < PATCH_VALUES; i++) {
+        assert_true(w[i] == w[0]);
+    }
+    model_free(model);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +185,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(peak_signal_to_noise_ratio_is_in_decibels),
         cmocka_unit_test(rotary_product_depends_on_the_distance_alone),
         cmocka_unit_test(every_place_has_a_position_of_its_own),
+        cmocka_unit_test(patch_weights_start_as_an_orthonormal_basis),
     };
 
     if (argc > 1) {
