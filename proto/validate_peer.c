@@ -56,6 +56,18 @@ static const char *gather_check(const Seqsync__Peer__Gather *gather)
                : "gather: no such type or operation";
 }
 
+static const char *agreed_check(const Seqsync__Peer__Agreed *agreed)
+{
+    /* A commit carries every rank's report, a reduction its result. */
+    const size_t payload_max = agreed->kind == SEQSYNC__PEER__GATHER_KIND__GATHER_COMMIT
+                                   ? PAYLOAD_BYTES_MAX
+                                   : SEQSYNC_ALL_REDUCE_BYTES_MAX;
+
+    return gather_kind_ok(agreed->kind) && agreed->payload.len <= payload_max
+               ? NULL
+               : "agreed: kind or payload is out of its limits";
+}
+
 static const char *end_check(int32_t code, int32_t rank, int32_t node, const char *text,
                              const char *hint)
 {
@@ -108,10 +120,7 @@ const char *validate_peer_message(const Seqsync__Peer__PeerMessage *message)
     case SEQSYNC__PEER__PEER_MESSAGE__BODY_GATHER:
         return gather_check(message->gather);
     case SEQSYNC__PEER__PEER_MESSAGE__BODY_AGREED:
-        return gather_kind_ok(message->agreed->kind) &&
-                       message->agreed->payload.len <= PAYLOAD_BYTES_MAX
-                   ? NULL
-                   : "agreed: kind or payload is out of its limits";
+        return agreed_check(message->agreed);
     case SEQSYNC__PEER__PEER_MESSAGE__BODY_FAIL:
         return end_check(message->fail->code, message->fail->rank, message->fail->node,
                          message->fail->text, message->fail->hint);

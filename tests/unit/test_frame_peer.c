@@ -142,6 +142,11 @@ static void gather_and_agreed_are_of_a_kind(void **state)
     OK(AGREED, agreed, &agreed);
     agreed.payload.len++;
     REFUSED(AGREED, agreed, &agreed, "payload");
+    agreed.kind = SEQSYNC__PEER__GATHER_KIND__GATHER_REDUCE;
+    agreed.payload.len = SEQSYNC_ALL_REDUCE_BYTES_MAX;
+    OK(AGREED, agreed, &agreed);
+    agreed.payload.len++;
+    REFUSED(AGREED, agreed, &agreed, "payload");
 }
 
 static void entries_form_and_end_jobs(void **state)
