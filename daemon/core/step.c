@@ -327,32 +327,57 @@ uint64_t step_deadline_ns(const struct engine *engine, const struct engine_job *
     return engine_after(job->step.entered_ns, step_patience_ns(engine, job));
 }
 
+/* The step was open for too long: those who are to blame, as far as this node knows. */
+static void step_fail_open(struct engine *engine, struct engine_job *job)
+{
+    const uint64_t timeout = engine->config.step_timeout_ns;
+    char words[MESSAGE_TEXT_MAX / 2];
+    struct rank_set laggards;
+    struct job_end end;
+    struct text text;
+    int32_t rank, node;
+
+    text_init(&text, words, sizeof(words));
+    if (work_behind(job, &laggards) > 0) {
+        work_explain_behind(job, &laggards, &text);
+    } else if (work_awaits_peers(job)) {
+        work_explain(engine, job, words, sizeof(words), &rank, &node);
+        fail_step_stuck(&end, engine->config.node_names[engine->config.node],
+                        step_number(&job->step), words, rank, node, timeout);
+        engine_job_fail(engine, job, &end);
+        return;
+    } else if (step_laggards(job, &laggards) > 0) {
+        engine_job_last(job, &laggards, words, sizeof(words));
+    } else {
+        /* All have committed and nothing of others is missing: a sum does not end here. */
+        fail_daemon(&end, engine->config.node_names, engine->config.node, SEQSYNC_ERR_TIMEOUT,
+                    "complete its sums", "they take longer than the step may");
+        engine_job_fail(engine, job, &end);
+        return;
+    }
+    fail_missing(&end, &job->roster, GATHER_COMMIT, step_number(&job->step), &laggards, timeout,
+                 words);
+    engine_job_fail(engine, job, &end);
+}
+
 void step_tick(struct engine *engine, struct engine_job *job)
 {
     const struct step *step = &job->step;
-    const uint64_t timeout = engine->config.step_timeout_ns;
-    const bool open = step->state == STEP_OPEN;
-    char text[MESSAGE_TEXT_MAX / 2];
+    char last[MESSAGE_TEXT_MAX / 2];
     struct rank_set laggards;
     struct job_end end;
-    int32_t rank, node;
 
     if (engine->now_ns < step_deadline_ns(engine, job)) {
         return;
     }
-    const bool behind = open && work_behind(job, &laggards) > 0;
-    if (open && work_awaits_peers(job) && !behind) {
-        work_explain(engine, job, text, sizeof(text), &rank, &node);
-        fail_step_stuck(&end, engine->config.node_names[engine->config.node], step_number(step),
-                        text, rank, node, timeout);
-    } else if ((open || step->state == STEP_BEGINNING) && step_laggards(job, &laggards) > 0) {
-        engine_job_last(job, &laggards, text, sizeof(text));
-        fail_missing(&end, &job->roster, open ? GATHER_COMMIT : GATHER_BATCH, step_number(step),
-                     &laggards, timeout, text);
-    } else if (open) {
-        /* All have committed and nothing of others is missing: a sum does not end here. */
-        fail_daemon(&end, engine->config.node_names, engine->config.node, SEQSYNC_ERR_TIMEOUT,
-                    "complete its sums", "they take longer than the step may");
+    if (step->state == STEP_OPEN) {
+        step_fail_open(engine, job);
+        return;
+    }
+    if (step->state == STEP_BEGINNING && step_laggards(job, &laggards) > 0) {
+        engine_job_last(job, &laggards, last, sizeof(last));
+        fail_missing(&end, &job->roster, GATHER_BATCH, step_number(step), &laggards,
+                     engine->config.step_timeout_ns, last);
     } else {
         fail_no_answer(&end, engine->config.node_names, engine->now_ns - step->entered_ns);
     }

@@ -7,7 +7,7 @@
 #define SEQSYNC_CORE_WORK_H
 
 #include "daemon/core/engine.h"
-#include "daemon/core/rank_set.h"
+#include "daemon/core/text.h"
 
 struct engine;
 struct engine_job;
@@ -20,8 +20,17 @@ void work_summed(struct engine *engine, struct engine_job *job, const struct eve
 /* Whether rank @local has contributed to all that the step uses so far; fails the job if not. */
 bool work_check_commit(struct engine *engine, struct engine_job *job, uint32_t local);
 
-/* Local ranks that have not contributed to something that others of this node have; how many. */
+/*
+ * Local ranks that have not contributed to all that others of this node have, without those that
+ * are further than another rank in everything; how many. Ranks that make the same calls in the same
+ * order and wait for one of these have done what they wait for, so victims are not among them,
+ * unless two wait for each other.
+ */
 uint32_t work_behind(const struct engine_job *job, struct rank_set *ret);
+
+/* What each of them did last, and lacks. */
+void work_explain_behind(const struct engine_job *job, const struct rank_set *ranks,
+                         struct text *text);
 
 /* Whether something of another node is awaited. */
 bool work_awaits_peers(const struct engine_job *job);

@@ -1,30 +1,122 @@
 /* What a step waits for. */
-#include "daemon/core/engine_state.h"
-#include "daemon/core/work.h"
+#include "daemon/core/work_private.h"
+
+/* ---- local ranks ---- */
+
+/* What local ranks have contributed to, compared. */
+struct progress {
+    uint64_t covered[SEQSYNC_LOCAL_RANKS_MAX]; /* by rank: those that have done all that it has */
+    uint32_t done[SEQSYNC_LOCAL_RANKS_MAX];
+    uint32_t used; /* things that some local rank has contributed to */
+};
+
+static void progress_look(struct progress *progress, const struct engine_job *job, uint64_t done)
+{
+    progress->used += done != 0;
+    for (uint32_t i = 0; i < job->local_count; i++) {
+        if ((done >> i & 1) != 0) {
+            progress->covered[i] &= done;
+            progress->done[i]++;
+        }
+    }
+}
+
+static void progress_measure(struct progress *progress, const struct engine_job *job)
+{
+    *progress = (struct progress){.used = 0};
+    for (uint32_t i = 0; i < job->local_count; i++) {
+        progress->covered[i] = job->members.ranks;
+    }
+    for (uint32_t i = 0; i < job->exchange_count; i++) {
+        progress_look(progress, job, job->exchanges[i].published);
+        progress_look(progress, job, job->exchanges[i].returned);
+    }
+    for (uint32_t i = 0; i < job->bucket_count; i++) {
+        progress_look(progress, job, job->buckets[i].contributed);
+    }
+}
+
+/* Whether some rank has done a true part of what rank @local has. */
+static bool is_ahead_of_some(const struct progress *progress, const struct engine_job *job,
+                             uint32_t local)
+{
+    for (uint32_t i = 0; i < job->local_count; i++) {
+        if ((progress->covered[i] >> local & 1) != 0 && progress->done[i] < progress->done[local]) {
+            return true;
+        }
+    }
+    return false;
+}
 
 uint32_t work_behind(const struct engine_job *job, struct rank_set *ret)
 {
-    uint64_t behind = 0;
+    struct progress progress;
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < job->exchange_count; i++) {
-        const struct exchange *exchange = &job->exchanges[i];
-        behind |= exchange->published != 0 ? job->members.ranks & ~exchange->published : 0;
-        behind |= exchange->returned != 0 ? job->members.ranks & ~exchange->returned : 0;
-    }
-    for (uint32_t i = 0; i < job->bucket_count; i++) {
-        const uint64_t contributed = job->buckets[i].contributed;
-        behind |= contributed != 0 ? job->members.ranks & ~contributed : 0;
-    }
     rank_set_clear(ret);
+    progress_measure(&progress, job);
     for (uint32_t i = 0; i < job->local_count; i++) {
-        if ((behind >> i & 1) != 0) {
+        if (progress.done[i] < progress.used && !is_ahead_of_some(&progress, job, i)) {
             rank_set_add(ret, job->locals[i].rank);
             count++;
         }
     }
     return count;
 }
+
+/* The first thing in the list that others have contributed to and rank @local has not. */
+static const char *first_missing(const struct engine_job *job, uint32_t local, uint32_t *ret_id)
+{
+    for (*ret_id = 0; *ret_id < job->exchange_count; (*ret_id)++) {
+        const struct exchange *exchange = &job->exchanges[*ret_id];
+        if (exchange->published != 0 && (exchange->published >> local & 1) == 0) {
+            return work_kv;
+        }
+    }
+    /* Backward goes from the last exchange to the first. */
+    for (*ret_id = job->exchange_count; (*ret_id)-- > 0;) {
+        const struct exchange *exchange = &job->exchanges[*ret_id];
+        if (exchange->returned != 0 && (exchange->returned >> local & 1) == 0) {
+            return work_return;
+        }
+    }
+    for (*ret_id = 0; *ret_id < job->bucket_count; (*ret_id)++) {
+        const uint64_t contributed = job->buckets[*ret_id].contributed;
+        if (contributed != 0 && (contributed >> local & 1) == 0) {
+            return work_bucket;
+        }
+    }
+    return NULL;
+}
+
+void work_explain_behind(const struct engine_job *job, const struct rank_set *ranks,
+                         struct text *text)
+{
+    const bool one = rank_set_count(ranks) == 1;
+    char last[64];
+    const char *comma = "";
+    uint32_t id;
+
+    for (uint32_t i = 0; i < job->local_count; i++) {
+        const struct local_rank *local = &job->locals[i];
+        const char *what = first_missing(job, i, &id);
+        if (!rank_set_has(ranks, local->rank)) {
+            continue;
+        }
+        activity_text(&local->last, last, sizeof(last));
+        text_add(text, "%s", comma);
+        if (!one) {
+            text_add(text, "rank %u ", local->rank);
+        }
+        text_add(text, "%s", last);
+        if (what != NULL) {
+            text_add(text, ", lacks %s %u", what, id);
+        }
+        comma = "; ";
+    }
+}
+
+/* ---- other nodes ---- */
 
 /* Nodes whose dK/dV partials are missing for sums that local ranks have done their part of. */
 static uint64_t awaited_return_nodes(const struct engine_job *job, const struct exchange *exchange)
