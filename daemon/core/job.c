@@ -293,7 +293,9 @@ void engine_job_peer_lost(struct engine *engine, struct engine_job *job, uint32_
         if (job->local_count > 0) {
             engine_job_fail(engine, job, &end);
         }
-        engine_job_end(engine, job, job->failing ? &job->end : &end);
+        /* If another peer was lost just before, it is this node that is cut off. */
+        const bool known = job->failing && job->end.code != SEQSYNC_ERR_PEER_LOST;
+        engine_job_end(engine, job, known ? &job->end : &end);
         return;
     }
     if ((job->nodes >> node & 1) == 0 || (job->local_count == 0 && !engine_conducts(engine))) {

@@ -224,8 +224,12 @@ static void push_lost(struct sim *sim, uint32_t node, uint32_t peer)
 {
     struct sim_item *item = sim_item_new(ITEM_LOST, node);
 
+    /* The end of a connection is seen before a new one begins. */
+    const uint64_t at_ns = sim->now_ns + latency_ns(sim);
+    uint64_t *fifo_ns = &sim->fifo_ns[peer][node];
+    *fifo_ns = at_ns > *fifo_ns ? at_ns : *fifo_ns;
     item->from = peer;
-    sim_push(sim, item, latency_ns(sim));
+    push_at(sim, item, *fifo_ns);
 }
 
 /* ---- actions ---- */
@@ -610,8 +614,6 @@ void sim_heal(struct sim *sim, uint32_t a, uint32_t b)
     if (sim->nodes[a].alive && sim->nodes[b].alive) {
         push_lost(sim, a, b);
         push_lost(sim, b, a);
-        sim->fifo_ns[a][b] = sim->now_ns + 10 * SIM_MS; /* the new connection comes after */
-        sim->fifo_ns[b][a] = sim->fifo_ns[a][b];
         connect_nodes(sim, a, b);
     }
 }
