@@ -202,6 +202,15 @@ void fake_meet(struct fake *fake)
     pthread_mutex_unlock(&fake->lock);
 }
 
+void fake_await_meetings(struct fake *fake, uint32_t count)
+{
+    pthread_mutex_lock(&fake->lock);
+    while (fake->meetings < count && fake->problem[0] == '\0') {
+        pthread_cond_wait(&fake->changed, &fake->lock);
+    }
+    pthread_mutex_unlock(&fake->lock);
+}
+
 /* ---- honest answers ---- */
 
 void fake_welcome(struct fake_worker *worker)

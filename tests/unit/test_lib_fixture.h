@@ -138,6 +138,9 @@ void fake_raise(uint8_t *word, uint32_t value);
 void fake_segment_make(struct fake_segment *segment, size_t bytes, int seals);
 void fake_segment_free(struct fake_segment *segment);
 
+/* Waits, in the test's thread, until @count meetings are over. */
+void fake_await_meetings(struct fake *fake, uint32_t count);
+
 /* --- for workers' sides --- */
 
 /* A worker of its own thread, with a session that is open and in the job. */

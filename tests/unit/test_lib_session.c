@@ -552,6 +552,7 @@ static void script_hang_up(struct fake_worker *worker)
 {
     fake_welcome(worker);
     shutdown(worker->fd, SHUT_RDWR);
+    fake_meet(worker->fake);
 }
 
 static void a_daemon_that_went_away_is_lost(void **state)
@@ -565,6 +566,7 @@ static void a_daemon_that_went_away_is_lost(void **state)
     fake_start(&fake, 1, 1, script_hang_up);
     fake_options(&fake, 0, &options);
     assert_int_equal(seqsync_session_open(&options, &session), 0);
+    fake_await_meetings(&fake, 1);
     assert_int_equal(seqsync_barrier(session), SEQSYNC_ERR_DAEMON_LOST);
     assert_contains(seqsync_session_error(session), fake.path);
     assert_int_equal(seqsync_barrier(session), SEQSYNC_ERR_DAEMON_LOST);

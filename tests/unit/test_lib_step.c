@@ -455,10 +455,11 @@ static void memory_of_an_earlier_step_serves_again(void **state)
     train(2, true);
 }
 
-static void rows_of_a_far_rank_are_found_in_the_inbox(void **state)
+static void rows_of_far_ranks_are_found_in_the_inbox(void **state)
 {
     (void)state;
     train(3, false);
+    train(4, false);
 }
 
 /* ---- indices ---- */
@@ -573,7 +574,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_ranks_of_a_node_train),
         cmocka_unit_test(memory_of_an_earlier_step_serves_again),
-        cmocka_unit_test(rows_of_a_far_rank_are_found_in_the_inbox),
+        cmocka_unit_test(rows_of_far_ranks_are_found_in_the_inbox),
         cmocka_unit_test(packed_documents_keep_their_global_indices),
         cmocka_unit_test(labels_are_shifted_once_before_sharding),
         cmocka_unit_test(a_rank_without_tokens_takes_part),
