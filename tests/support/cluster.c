@@ -18,8 +18,9 @@ static void die(const char *what)
 }
 
 /* The build tree's folders that programs are made in, as seen from its root. */
-static const char *const program_folders[] = {"daemon", "client/ctl", "client/trainer",
-                                              "tests/integration", "tests/fault"};
+static const char *const program_folders[] = {
+    "daemon",     "client/ctl", "client/trainer", "client/lib/example", "tests/integration",
+    "tests/fault"};
 
 const char *cluster_program(const char *name, char out[TMP_PATH_MAX])
 {
