@@ -102,7 +102,8 @@ static void write_config(const struct cluster *cluster, const struct cluster_opt
         append(text, sizeof(text), "[security]\nallow-plaintext = yes\n");
     }
     append(text, sizeof(text),
-           "[timeouts]\njoin = 20s\nstep = 8s\npeer-silence = 2s\nping = 200ms\n");
+           "[timeouts]\njoin = 20s\nstep = %s\npeer-silence = 2s\nping = 200ms\n",
+           options->step_timeout != NULL ? options->step_timeout : "8s");
     for (size_t i = 0; options->extra != NULL && options->extra[i] != NULL; i++) {
         const char *dot = strchr(options->extra[i], '.');
         char section[64];
@@ -244,7 +245,7 @@ static struct proc *worker_start(struct cluster *cluster, const char *job, const
                                        texts[2],
                                        texts[3],
                                        "OPENBLAS_NUM_THREADS=1",
-                                       "SEQSYNC_TIMEOUT_MS=30000",
+                                       "SEQSYNC_TIMEOUT_MS=300000",
                                        cluster->mark,
                                        NULL};
     return proc_start(&(struct proc_options){.argv = full,

@@ -18,6 +18,7 @@ struct cluster_options {
     uint32_t nodes;
     struct netns *netns;      /* node i lives on host i; NULL = all on this host */
     bool keys;                /* CURVE between the nodes */
+    const char *step_timeout; /* of the daemons, e.g. "120s"; NULL = "8s" */
     const char *const *extra; /* "section.key=value" for all nodes, NULL-ended; or NULL */
 };
 
