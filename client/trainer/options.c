@@ -28,9 +28,9 @@ static const char help[] =
     "  --width N  --layers N  --heads N                     (192, 4, 3)\n"
     "  --mask full|causal|window:LEFT,RIGHT                 which tokens a token sees (full)\n"
     "training\n"
-    "  --steps N                length of the schedule (120)\n"
+    "  --steps N                length of the schedule (160)\n"
     "  --stop-after N           train only the first N steps of the schedule\n"
-    "  --lr X  --lr-last X  --warmup N                      (0.0015, 0, 5)\n"
+    "  --lr X  --lr-last X  --warmup N                      (0.002, 0, 5)\n"
     "  --weight-decay X  --clip-norm X                      (0.01, 0.3)\n"
     "  --seed N                 root of all random numbers (1)\n"
     "  --nonfinite fail|skip|pass                           a NaN in a gradient (fail)\n"
@@ -327,9 +327,9 @@ enum options_outcome options_parse(struct options *options, int argc, char **arg
         .frames = 8,
         .batch_clips = 1,
         .shape = {.width = 192, .layers = 4, .heads = 3},
-        .optimizer = {.rate = 1.5e-3,
+        .optimizer = {.rate = 2e-3,
                       .warmup = 5,
-                      .steps = 120,
+                      .steps = 160,
                       .beta1 = 0.9,
                       .beta2 = 0.95,
                       .epsilon = 1e-8,
