@@ -33,10 +33,16 @@ static void check_bucket_ready(struct sim_node *node, const struct action *actio
     }
 }
 
-/* Whether all results of @step are on that node. Odd steps of an evaluating job have none. */
+/*
+ * Whether all results of @step are on that node. Odd steps of an evaluating job have none; what the
+ * only rank of a job skips is used by nobody, and so no part of the step.
+ */
 static bool is_prepared(const struct sim_job *job, uint64_t step)
 {
-    const bool evaluates = job->script->idle_odd && step % 2 == 1;
+    const enum sim_fault_kind fault = job->script->fault.kind;
+    const bool skips = job->script->world_size == 1 &&
+                       (fault == SIM_FAULT_SKIP_GRADIENT || fault == SIM_FAULT_SKIP_RETURN);
+    const bool evaluates = (job->script->idle_odd && step % 2 == 1) || skips;
 
     for (uint32_t i = 0; i < job->script->bucket_count && !evaluates; i++) {
         if (job->bucket_ready[i] < step) {

@@ -200,11 +200,11 @@ static bool ends_here(struct turn *turn)
         sim_worker_end(turn->sim, turn->worker, SIM_HUNG);
         return true;
     case SIM_FAULT_LEAVE:
+        /* Gone from its own side first: leaving waits for no answer. */
+        turn->worker->outcome.state = SIM_DEAD;
         feed(turn, (struct event){.kind = EVENT_WORKER_LEAVE,
                                   .worker = {.worker = turn->worker->handle}});
-        if (turn->worker->outcome.state == SIM_RUNNING) {
-            sim_worker_end(turn->sim, turn->worker, SIM_DEAD);
-        }
+        sim_worker_end(turn->sim, turn->worker, SIM_DEAD);
         return true;
     default:
         return false;
