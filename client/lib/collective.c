@@ -19,7 +19,9 @@ static int reduce_call(struct seqsync_session *session, void *values, size_t byt
     const uint64_t start = seqsync__now_ns();
     const int r = seqsync__call(session, &message, SEQSYNC__WORKER__DAEMON_MESSAGE__BODY_REDUCED,
                                 false, &answer, NULL);
-    session->counters.wait_ns += seqsync__now_ns() - start;
+    const uint64_t waited = seqsync__now_ns() - start;
+    session->counters.wait_ns += waited;
+    session->step.wait_ns += waited;
     if (r != 0) {
         return r;
     }

@@ -35,7 +35,8 @@ struct seqsync_step {
                                               -1 = none */
     uint64_t *
         source_seen[SEQSYNC_SPACES_N]; /* bitmap [exchange][source]: counted in the byte counters */
-    uint64_t wait_ns;
+    uint64_t begun_ns;                 /* when the step had started */
+    uint64_t wait_ns;                  /* since then, in waits of this step */
     uint64_t kv_remote_bytes;
     uint64_t return_bytes;
 };

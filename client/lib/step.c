@@ -153,6 +153,7 @@ int seqsync_step_begin(struct seqsync_session *session, const struct seqsync_bat
                             (unsigned long long)step->number, why);
     }
     session->step_number = step->number;
+    step->begun_ns = seqsync__now_ns();
     step->open = true;
     *ret = step;
     return 0;
@@ -182,6 +183,11 @@ int seqsync_step_commit(struct seqsync_step *step, const struct seqsync_attestat
         attestation != NULL ? attestation->tokens : seqsync_step_rows(step, SEQSYNC_SPACE_TOKENS);
     commit.area = attestation != NULL ? attestation->area : -1;
     commit.compute_ns = attestation != NULL ? attestation->compute_ns : 0;
+    if (commit.compute_ns == 0) {
+        /* Not measured by the caller: whatever it did not wait for. */
+        const uint64_t elapsed = seqsync__now_ns() - step->begun_ns;
+        commit.compute_ns = elapsed > step->wait_ns ? elapsed - step->wait_ns : 0;
+    }
     commit.parameter_digest = attestation != NULL ? attestation->parameter_digest : 0;
     commit.loss = attestation != NULL ? attestation->loss : (double)NAN;
     commit.wait_ns = step->wait_ns;

@@ -27,7 +27,7 @@ struct seqsync_attestation {
     size_t size;    /* sizeof(struct seqsync_attestation) */
     int64_t tokens; /* rows of the token space that were computed */
     int64_t area;   /* query-key pairs of self-attention that were computed; -1 = not counted */
-    uint64_t compute_ns;       /* time computing, 0 = not measured */
+    uint64_t compute_ns;       /* time computing; 0 = time since step_begin not spent in waits */
     uint64_t parameter_digest; /* of the parameters before this step's update, 0 = not given; must
                                   agree over the ranks */
     double loss;               /* shown by seqctl; NaN = none */
