@@ -6,3 +6,7 @@ seqsync_static(test_lib_fixture SOURCES ${here}/test_lib_fixture.c
 foreach(test session step wait malformed)
     seqsync_test(test_lib_${test} LABEL unit SOURCES ${here}/test_lib_${test}.c LINK test_lib_fixture)
 endforeach()
+
+# The whole build is installed, so all of it must be there.
+add_test(NAME test_consumer COMMAND ${here}/../consumer/run.sh ${CMAKE_BINARY_DIR})
+set_tests_properties(test_consumer PROPERTIES LABELS unit TIMEOUT 180)
