@@ -78,6 +78,7 @@ static int results_write(struct trainer *trainer, const struct rank_report *repo
     s->tokens = trainer->progress.tokens;
     s->parameters = (int64_t)trainer->model->elements_total;
     s->distributed = trainer->losses;
+    s->step_seconds = trainer->step_seconds;
     s->single_process = trainer->reference;
     if (trainer->world_size == 1 && !trainer->options->reference_losses) {
         s->single_process = trainer->losses;

@@ -89,6 +89,17 @@ static json_t *losses_json(const struct losses *losses)
     return array;
 }
 
+/* The first step is slower than the others: it touches all memory for the first time. */
+static json_t *step_seconds_json(const struct summary *summary)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; summary->step_seconds && i < summary->distributed.count; i++) {
+        json_array_append_new(array, real(summary->step_seconds[i]));
+    }
+    return array;
+}
+
 static json_t *images_json(const struct summary *summary)
 {
     json_t *array = json_array();
@@ -114,6 +125,8 @@ static json_t *ranks_json(const struct summary *summary)
         json_object_set_new(object, "shared_bytes", json_integer((json_int_t)rank->shared_bytes));
         json_object_set_new(object, "resident_bytes_peak",
                             json_integer((json_int_t)rank->resident_bytes));
+        json_object_set_new(object, "train_seconds", json_real(rank->train_ns * 1e-9));
+        json_object_set_new(object, "cpu_seconds", json_real(rank->cpu_ns * 1e-9));
         json_object_set_new(object, "wait_fraction",
                             real(rank->train_ns > 0 ? rank->wait_ns / rank->train_ns : 0));
         json_array_append_new(array, object);
@@ -146,6 +159,7 @@ static json_t *summary_json(const struct summary *s)
                         real(losses_difference(&s->single_process, &s->distributed)));
     json_object_set_new(root, "tokens_per_second", real(s->tokens_per_second));
     json_object_set_new(root, "exposed_wait_fraction", real(s->exposed_wait_fraction));
+    json_object_set_new(root, "step_seconds", step_seconds_json(s));
     json_object_set_new(root, "images", images_json(s));
     json_object_set_new(root, "ranks", ranks_json(s));
     return root;

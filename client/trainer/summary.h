@@ -20,6 +20,7 @@ struct rank_report {
     double resident_bytes; /* peak resident memory; counts what it read of others' too */
     double train_ns;
     double wait_ns;
+    double cpu_ns; /* processor time of the training, all threads */
 };
 #define RANK_REPORT_VALUES (sizeof(struct rank_report) / sizeof(double))
 
@@ -37,6 +38,7 @@ struct summary {
     double psnr_restored_db;
     struct losses single_process; /* borrowed */
     struct losses distributed;    /* borrowed */
+    const double *step_seconds;   /* [distributed.count] on rank 0, borrowed; NULL = not timed */
     int64_t skipped_steps;
     double tokens_per_second;
     double exposed_wait_fraction;

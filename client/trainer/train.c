@@ -3,12 +3,17 @@
 #include "client/trainer/noise.h"
 #include "client/trainer/trainer.h"
 
-static uint64_t now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 static uint64_t waited_ns(const struct trainer *trainer)
@@ -82,6 +87,7 @@ int trainer_train(struct trainer *trainer)
 {
     uint64_t began = now_ns();
     uint64_t waited = waited_ns(trainer);
+    uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 
     for (int64_t step = 0; step < trainer->progress.steps; step++) {
         struct progress_step shown = {.done = step + 1};
@@ -94,11 +100,13 @@ int trainer_train(struct trainer *trainer)
         }
         shown.step_ns = now_ns() - step_began;
         shown.wait_ns = waited_ns(trainer) - step_waited;
+        trainer->step_seconds[step] = (double)shown.step_ns * 1e-9;
         progress_step(&trainer->progress, &shown);
     }
     progress_end(&trainer->progress);
     trainer->schedule_ns = now_ns() - began;
     trainer->report.train_ns = (double)trainer->schedule_ns;
     trainer->report.wait_ns = (double)(waited_ns(trainer) - waited);
+    trainer->report.cpu_ns = (double)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);
     return 0;
 }

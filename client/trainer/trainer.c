@@ -88,7 +88,10 @@ static int arrays_make(struct trainer *trainer)
     trainer->means = calloc(trainer->model->bucket_count, sizeof(*trainer->means));
     trainer->losses.values =
         calloc((size_t)steps_to_train(options) + 1, sizeof(*trainer->losses.values));
-    if (!trainer->sequences || !trainer->t || !trainer->means || !trainer->losses.values) {
+    trainer->step_seconds =
+        calloc((size_t)steps_to_train(options) + 1, sizeof(*trainer->step_seconds));
+    if (!trainer->sequences || !trainer->t || !trainer->means || !trainer->losses.values ||
+        !trainer->step_seconds) {
         return trainer_fail_errno(trainer, -ENOMEM, "make room for the training", "memory");
     }
     r = optimizer_init(&trainer->optimizer, trainer->model, &options->optimizer);
@@ -167,6 +170,7 @@ void trainer_deinit(struct trainer *trainer)
     free(trainer->pixels);
     free(trainer->chunks);
     free(trainer->losses.values);
+    free(trainer->step_seconds);
     free(trainer->reference.values);
 }
 

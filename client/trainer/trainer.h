@@ -44,6 +44,7 @@ struct trainer {
     uint32_t chunk_count;
     bool loaded;
     struct losses losses;
+    double *step_seconds; /* [losses.count] */
     struct losses reference;
     struct summary summary;
     struct rank_report report;
