@@ -270,7 +270,8 @@ static void missing_daemon_is_noticed_at_once_and_by_its_errno(void **state)
 
     /* A socket that a dead daemon left. */
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strncpy(address.sun_path, f->path, sizeof(address.sun_path) - 1);
+    assert_true(strlen(f->path) < sizeof(address.sun_path));
+    memcpy(address.sun_path, f->path, strlen(f->path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     close(fd);
