@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define SEND_HWM 256
 #define BUDGET 64
@@ -188,7 +189,13 @@ static int link_open_out(struct peer_link *link, const struct peer_link_config *
 static int link_open_monitor(struct peer_link *link, const struct peer_link_config *config)
 {
     char endpoint[64];
-    snprintf(endpoint, sizeof(endpoint), "inproc://seqsync-link-%" PRIxPTR, (uintptr_t)link);
+    /* Not the address: libzmq gives a name back some time after the close, when another link may
+     * have it. */
+    uint64_t tag = 0;
+    if (getrandom(&tag, sizeof(tag), 0) != (ssize_t)sizeof(tag)) {
+        return err_origin(-EIO);
+    }
+    snprintf(endpoint, sizeof(endpoint), "inproc://seqsync-link-%" PRIx64, tag);
     void *socket = zmq_socket(config->zmq, ZMQ_PAIR);
     if (socket == NULL) {
         return err_origin(-zmq_errno());

@@ -24,9 +24,10 @@ enum zap_part {
 };
 
 struct zap {
-    void *handler; /* REP; the thread's once it runs */
-    void *order;   /* PAIR: anything that comes means stop; the thread's end */
-    void *control; /* the other end, the owner's */
+    void *handler;     /* REP; the thread's once it runs */
+    void *order;       /* PAIR: anything that comes means stop; the thread's end */
+    void *control;     /* the other end, the owner's */
+    char endpoint[64]; /* of order */
     pthread_t thread;
     uint32_t count;
     const char *const *names;
@@ -137,7 +138,9 @@ static void *zap_run(void *arg)
     }
     /* From here on libzmq would let everybody in, so the servers must be closed: zap_stop() says
      * so. */
-    zmq_unbind(zap->handler, ZAP_ENDPOINT); /* at once; a close gives the name back later */
+    /* At once; a close gives the names back later, when the next handler may have this address. */
+    zmq_unbind(zap->handler, ZAP_ENDPOINT);
+    zmq_unbind(zap->order, zap->endpoint);
     zmq_close(zap->handler);
     zmq_close(zap->order);
     return NULL;
@@ -162,7 +165,6 @@ static void zap_free(struct zap *zap, bool threaded)
 
 static int zap_open(struct zap *zap, void *zmq, const char *const *public_keys)
 {
-    char endpoint[64];
     const int zero = 0;
     zap->keys = calloc(zap->count, KEY_BYTES);
     if (zap->keys == NULL) {
@@ -173,14 +175,14 @@ static int zap_open(struct zap *zap, void *zmq, const char *const *public_keys)
             return -EINVAL;
         }
     }
-    snprintf(endpoint, sizeof(endpoint), "inproc://seqsync-zap-%p", (void *)zap);
+    snprintf(zap->endpoint, sizeof(zap->endpoint), "inproc://seqsync-zap-%p", (void *)zap);
     zap->handler = zmq_socket(zmq, ZMQ_REP);
     zap->order = zmq_socket(zmq, ZMQ_PAIR);
     zap->control = zmq_socket(zmq, ZMQ_PAIR);
     if (zap->handler == NULL || zap->order == NULL || zap->control == NULL ||
         zmq_setsockopt(zap->handler, ZMQ_LINGER, &zero, sizeof(zero)) != 0 ||
-        zmq_bind(zap->handler, ZAP_ENDPOINT) != 0 || zmq_bind(zap->order, endpoint) != 0 ||
-        zmq_connect(zap->control, endpoint) != 0) {
+        zmq_bind(zap->handler, ZAP_ENDPOINT) != 0 || zmq_bind(zap->order, zap->endpoint) != 0 ||
+        zmq_connect(zap->control, zap->endpoint) != 0) {
         return -zmq_errno();
     }
     return -pthread_create(&zap->thread, NULL, zap_run, zap);

@@ -17,6 +17,7 @@
 
 #define NODES 2
 #define PROBE_MS 10000
+#define SOCKETS_MAX 8
 
 static const char *const names[NODES] = {"node-a", "node-b"};
 
@@ -28,6 +29,7 @@ struct fixture {
     const char *publics[NODES];
     struct curve *curve; /* of node 0 */
     char text[512];
+    void *sockets[SOCKETS_MAX]; /* so that a test that fails leaves none open */
 };
 
 static struct curve_config config_of(const struct fixture *f)
@@ -63,6 +65,11 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (f->sockets[i] != NULL) {
+            zmq_close(f->sockets[i]);
+        }
+    }
     curve_close(f->curve);
     for (int i = 0; i < NODES; i++) {
         unlink(f->files[i]);
@@ -76,18 +83,37 @@ static int teardown(void **state)
 static void open_curve(struct fixture *f)
 {
     struct curve_config config = config_of(f);
-    assert_int_equal(curve_open(&config, &f->curve, f->text, sizeof(f->text)), 0);
+    int r = curve_open(&config, &f->curve, f->text, sizeof(f->text));
+    if (r < 0) {
+        fail_msg("%d: %s", r, f->text);
+    }
 }
 
 static void *new_socket(struct fixture *f, int type)
 {
     const int zero = 0;
     const int patience_ms = 20000;
+    int place = 0;
+    while (place < SOCKETS_MAX && f->sockets[place] != NULL) {
+        place++;
+    }
+    assert_true(place < SOCKETS_MAX);
     void *socket = zmq_socket(f->zmq, type);
     assert_non_null(socket);
+    f->sockets[place] = socket;
     assert_int_equal(zmq_setsockopt(socket, ZMQ_LINGER, &zero, sizeof(zero)), 0);
     assert_int_equal(zmq_setsockopt(socket, ZMQ_RCVTIMEO, &patience_ms, sizeof(patience_ms)), 0);
     return socket;
+}
+
+static void close_socket(struct fixture *f, void *socket)
+{
+    for (int i = 0; i < SOCKETS_MAX; i++) {
+        if (f->sockets[i] == socket) {
+            f->sockets[i] = NULL;
+        }
+    }
+    assert_int_equal(zmq_close(socket), 0);
 }
 
 static void *new_server(struct fixture *f, char endpoint[256])
@@ -114,7 +140,7 @@ static void read_secret(const char *file, char secret[CURVE_KEY_BYTES])
     fclose(in);
 }
 
-/* A client of node 0 with node-b's keys, or with new ones. */
+/* A client of node 0 with node-b's keys, or with new ones; connected if @endpoint is not NULL. */
 static void *new_client(struct fixture *f, const char *endpoint, bool stranger)
 {
     char public[CURVE_KEY_BYTES];
@@ -129,12 +155,14 @@ static void *new_client(struct fixture *f, const char *endpoint, bool stranger)
     set_text(client, ZMQ_CURVE_SERVERKEY, f->public[0]);
     set_text(client, ZMQ_CURVE_PUBLICKEY, public);
     set_text(client, ZMQ_CURVE_SECRETKEY, secret);
-    assert_int_equal(zmq_connect(client, endpoint), 0);
+    if (endpoint != NULL) {
+        assert_int_equal(zmq_connect(client, endpoint), 0);
+    }
     return client;
 }
 
-/* The handshake's outcome: an event of the monitor. */
-static uint16_t handshake_of(struct fixture *f, void *client)
+/* Connects a client that is not connected: the handshake's outcome, an event of the monitor. */
+static uint16_t handshake_of(struct fixture *f, void *client, const char *endpoint)
 {
     uint8_t frame[6];
     uint8_t address[256];
@@ -145,12 +173,13 @@ static uint16_t handshake_of(struct fixture *f, void *client)
                            ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH),
         0);
     assert_int_equal(zmq_connect(monitor, "inproc://monitor"), 0);
+    assert_int_equal(zmq_connect(client, endpoint), 0);
     if (zmq_recv(monitor, frame, sizeof(frame), 0) == (int)sizeof(frame) &&
         zmq_recv(monitor, address, sizeof(address), 0) >= 0) {
         memcpy(&event, frame, sizeof(event));
     }
     zmq_socket_monitor(client, NULL, 0);
-    zmq_close(monitor);
+    close_socket(f, monitor);
     return event;
 }
 
@@ -222,13 +251,13 @@ static void an_unknown_key_is_refused_at_start(void **state)
     assert_int_equal(admitted, 0);
     assert_int_equal(refused, 1); /* the probe */
     void *server = new_server(f, endpoint);
-    void *client = new_client(f, endpoint, /* stranger= */ true);
-    assert_int_equal(handshake_of(f, client), ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
+    void *client = new_client(f, NULL, /* stranger= */ true);
+    assert_int_equal(handshake_of(f, client, endpoint), ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
     curve_counters(f->curve, &admitted, &refused);
     assert_int_equal(admitted, 0);
     assert_true(refused >= 2);
-    zmq_close(client);
-    zmq_close(server);
+    close_socket(f, client);
+    close_socket(f, server);
 }
 
 /* Also D7: the property is asked of the payload frame, after a poll has prefetched the routing id.
@@ -253,8 +282,8 @@ static void a_member_is_let_in_as_itself(void **state)
     assert_false(curve_is_from(f->curve, &payload, 0));
     zmq_msg_close(&id);
     zmq_msg_close(&payload);
-    zmq_close(client);
-    zmq_close(server);
+    close_socket(f, client);
+    close_socket(f, server);
 }
 
 static void a_plaintext_client_gets_nothing_through(void **state)
@@ -275,9 +304,9 @@ static void a_plaintext_client_gets_nothing_through(void **state)
     assert_int_equal(zmq_recv(server, bytes, sizeof(bytes), 0), 5);
     assert_int_equal(zmq_setsockopt(server, ZMQ_RCVTIMEO, &soon_ms, sizeof(soon_ms)), 0);
     assert_int_equal(zmq_recv(server, bytes, sizeof(bytes), 0), -1);
-    zmq_close(plain);
-    zmq_close(client);
-    zmq_close(server);
+    close_socket(f, plain);
+    close_socket(f, client);
+    close_socket(f, server);
 }
 
 static void a_second_handler_in_the_context_is_refused(void **state)
@@ -309,10 +338,10 @@ static void a_dead_handler_is_found_by_the_probe(void **state)
     f->curve->zap = NULL;
     assert_int_equal(curve_probe(f->curve, PROBE_MS), -EKEYREJECTED);
     /* That is no false alarm: libzmq does let a stranger in now. */
-    void *client = new_client(f, endpoint, /* stranger= */ true);
-    assert_int_equal(handshake_of(f, client), ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
-    zmq_close(client);
-    zmq_close(server);
+    void *client = new_client(f, NULL, /* stranger= */ true);
+    assert_int_equal(handshake_of(f, client, endpoint), ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
+    close_socket(f, client);
+    close_socket(f, server);
 }
 
 struct alarm {

@@ -64,7 +64,6 @@ static void messages_come_in_order_between_all(void **state)
         assert_true(record->heard >= 500);
         struct peer_port_counters counters;
         peer_port_counters(f->nodes[i / 4].port, &counters);
-        assert_int_equal(counters.rescues, 0);
         assert_int_equal(counters.rejected, 0);
     }
 }
@@ -175,12 +174,13 @@ static void a_goodbye_is_heard_before_the_loss(void **state)
     fixture_until_up(f, 0, 1);
     fixture_until_up(f, 1, 0);
     assert_int_equal(peer_port_send(f->nodes[1].port, 0, &message), 0);
-    assert_int_equal(peer_port_pending(f->nodes[1].port), 1);
-    while (peer_port_pending(f->nodes[1].port) > 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
-    fixture_close(f, 1); /* at once: the last words are still on their way */
+    assert_true(peer_port_pending(f->nodes[1].port) >= 1); /* beside it perhaps a last Hello */
+    fixture_until_count(f, &f->nodes[0].peers[1].messages, 1);
+    assert_int_equal(peer_port_pending(f->nodes[1].port), 0);
+    fixture_close(f, 1);
     fixture_until_count(f, &f->nodes[0].peers[1].lost, 1);
+    fixture_turns(f, 20); /* the end of the connection is no second loss */
+    assert_int_equal(f->nodes[0].peers[1].lost, 1);
     assert_int_equal(f->nodes[0].peers[1].body, SEQSYNC__PEER__PEER_MESSAGE__BODY_BYE);
     assert_string_equal(f->nodes[0].peers[1].how, "it was shut down");
 }
