@@ -2,6 +2,8 @@
  * Any bytes as a config file: no crash, and what is read from them is in its limits and survives
  * being written and read again.
  */
+#include "fuzz.h"
+
 #include "daemon/host/config.h"
 
 #include "daemon/host/config_key.h"
@@ -10,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 static const char *const environment[] = {"HOME=/home/user", NULL};
 static const struct config_host host = {
