@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -513,6 +514,49 @@ static void the_first_error_stays(void **state)
     fake_stop(&fake);
 }
 
+/* ---- a process that may open no more ---- */
+
+/* The limit falls just before the answer comes, which brings three descriptors. */
+static void script_use_up(struct fake_worker *worker)
+{
+    struct rlimit limit;
+    daemon_message message;
+    Seqsync__Worker__Registered body;
+    int fds[3];
+
+    fake_welcome(worker);
+    if (!fake_take_register(worker) || getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    fake_registered_init(worker, &message, &body, fds);
+    limit.rlim_cur = 3;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    fake_send(worker, &message, fds, 3);
+    (void)fake_receive(worker);
+}
+
+static void a_process_without_free_descriptors_is_told_so(void **state)
+{
+    (void)state;
+    struct fake fake;
+    struct seqsync_session_options options;
+    struct seqsync_session *session;
+    struct rlimit limit;
+    char text[512];
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    fake_start(&fake, 1, 1, script_use_up);
+    fake_options(&fake, 0, &options);
+    assert_int_equal(seqsync_session_open(&options, &session), 0);
+    const int r = seqsync_session_register(session, NULL, 0, NULL, 0);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    snprintf(text, sizeof(text), "%s", seqsync_session_error(session));
+    seqsync_session_close(session);
+    fake_stop(&fake);
+    assert_int_equal(r, SEQSYNC_ERR_NO_MEMORY);
+    assert_contains(text, "ulimit -n");
+}
+
 /* ---- fork ---- */
 
 static void a_child_cannot_use_or_end_its_parents_session(void **state)
@@ -590,6 +634,7 @@ int main(void)
         cmocka_unit_test_setup(collectives_are_counted_and_answered_in_place, environment_clear),
         cmocka_unit_test_setup(buffers_are_lent_and_a_refusal_ends_nothing, environment_clear),
         cmocka_unit_test_setup(the_first_error_stays, environment_clear),
+        cmocka_unit_test_setup(a_process_without_free_descriptors_is_told_so, environment_clear),
         cmocka_unit_test_setup(a_child_cannot_use_or_end_its_parents_session, environment_clear),
         cmocka_unit_test_setup(a_daemon_that_went_away_is_lost, environment_clear),
     };

@@ -118,7 +118,8 @@ static void script_step_and_another(struct fake_worker *worker)
     const Seqsync__Worker__Commit *commit = worker->message->commit;
     if (worker->message->body_case != SEQSYNC__WORKER__WORKER_MESSAGE__BODY_COMMIT ||
         commit->tokens != 4 || commit->area != -1 || !isnan(commit->loss) ||
-        commit->kv_remote_bytes != 0 || commit->return_bytes != 2 * 4 * 4 * sizeof(float)) {
+        commit->kv_remote_bytes != 0 || commit->compute_ns == 0 ||
+        commit->return_bytes != 2 * 4 * 4 * sizeof(float)) {
         fake_problem(worker->fake, "another commit than was meant");
     }
     daemon_message message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
