@@ -44,7 +44,8 @@ static int setup(void **state)
     tmp_write(&f->tmp, f->config, "conf", text);
     snprintf(f->notify, sizeof(f->notify), "NOTIFY_SOCKET=%s", tmp_file(&f->tmp, path, "notify"));
     f->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+    assert_true(strlen(path) < sizeof(address.sun_path));
+    memcpy(address.sun_path, path, strlen(path) + 1);
     if (bind(f->notify_fd, (struct sockaddr *)&address, sizeof(address))) {
         return -1;
     }
