@@ -638,7 +638,7 @@ void sim_kill_rank(struct sim *sim, const char *job, uint32_t rank)
 {
     struct sim_worker *worker = last_worker(sim, job, rank);
 
-    if (worker->outcome.state == SIM_RUNNING) {
+    if (worker->outcome.state == SIM_RUNNING || worker->outcome.state == SIM_HUNG) {
         sim_worker_end(sim, worker, SIM_DEAD);
     }
 }
