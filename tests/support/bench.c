@@ -134,10 +134,10 @@ static void print_table(const struct bench_report *report)
             printf("%-10s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(value));
         }
     }
-    printf("\n%-32s %12s %-10s %8s %8s\n", "name", "median", "unit", "spread", "target");
+    printf("\n%-38s %12s %-10s %8s %8s\n", "name", "median", "unit", "spread", "target");
     json_array_foreach(report->rows, i, row)
     {
-        printf("%-32s %12.4g %-10s %7.1f%%", json_string_value(json_object_get(row, "name")),
+        printf("%-38s %12.4g %-10s %7.1f%%", json_string_value(json_object_get(row, "name")),
                row_number(row, "value"), json_string_value(json_object_get(row, "unit")),
                100 * row_number(row, "spread"));
         if (json_is_null(json_object_get(row, "target"))) {

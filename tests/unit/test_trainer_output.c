@@ -270,6 +270,7 @@ static void summary_reads_back(void **state)
     const char *path = in(*state, "summary.json");
     double single[] = {0.25, 0.125};
     double many[] = {0.25, 0.1250001, 0.1};
+    const double seconds[] = {2, 1, 1.5};
     const struct rank_report ranks[] = {{.rows = 10, .train_ns = 100, .wait_ns = 5}, {.rows = 11}};
     const struct summary summary = {.nodes = 1,
                                     .workers = 2,
@@ -281,6 +282,7 @@ static void summary_reads_back(void **state)
                                     .psnr_restored_db = 21,
                                     .single_process = {single, 2},
                                     .distributed = {many, 3},
+                                    .step_seconds = seconds,
                                     .tokens_per_second = 1234.5,
                                     .exposed_wait_fraction = 0.02,
                                     .ranks = ranks,
@@ -295,6 +297,7 @@ static void summary_reads_back(void **state)
     assert_int_equal(json_integer_value(json_object_get(root, "steps")), 3);
     assert_int_equal(json_integer_value(json_object_get(root, "workers")), 2);
     assert_int_equal(json_array_size(json_object_get(root, "single_process_loss")), 2);
+    assert_int_equal(json_array_size(json_object_get(root, "step_seconds")), 3);
     assert_int_equal(json_array_size(json_object_get(root, "images")), 2);
     assert_int_equal(json_array_size(json_object_get(root, "ranks")), 2);
     assert_true(fabs(json_real_value(json_object_get(root, "max_relative_loss_difference")) -
