@@ -15,8 +15,8 @@ int seqsync_buffer_create(struct seqsync_session *session, size_t bytes,
     if (r != 0) {
         return r;
     }
-    if (bytes == 0) {
-        return seqsync__fail(session, SEQSYNC_ERR_INVALID, "a buffer of 0 bytes");
+    if (bytes == 0 || ret == NULL) {
+        return seqsync__fail(session, SEQSYNC_ERR_INVALID, "a buffer of 0 bytes, or for nobody");
     }
     struct seqsync_buffer *buffer = calloc(1, sizeof(*buffer));
     if (buffer == NULL) {
@@ -38,7 +38,7 @@ int seqsync_buffer_create(struct seqsync_session *session, size_t bytes,
     seqsync__fds_close(&fds);
     if (why != NULL) {
         free(buffer);
-        return seqsync__end(session, SEQSYNC_ERR_PROTOCOL, "a shared buffer: %s", why);
+        return seqsync__end_answer(session, "a shared buffer", why);
     }
     buffer->session = session;
     buffer->bytes = bytes;

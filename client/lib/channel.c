@@ -141,6 +141,15 @@ int seqsync__send(struct seqsync_session *session, Seqsync__Worker__WorkerMessag
     }
 }
 
+void seqsync__send_last(struct seqsync_session *session, Seqsync__Worker__WorkerMessage *message)
+{
+    const size_t length = frame_encode(&message->base, session->scratch, WIRE_WORKER_FRAME_MAX);
+
+    if (length > 0) {
+        (void)send(session->fd, session->scratch, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+}
+
 /* Takes the descriptors out of the ancillary data; false if there are more than fit. */
 static bool take_fds(struct msghdr *header, struct seqsync__fds *ret)
 {

@@ -55,6 +55,10 @@ int seqsync_all_reduce(struct seqsync_session *session, void *values, size_t cou
     if (count == 0) {
         return seqsync_barrier(session);
     }
+    if (values == NULL) {
+        return seqsync__fail(session, SEQSYNC_ERR_INVALID, "%zu values are counted, but not given",
+                             count);
+    }
     return reduce_call(session, values, count * size, dtype, op);
 }
 

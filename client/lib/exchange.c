@@ -58,11 +58,11 @@ int seqsync_kv_buffer(struct seqsync_step *step, uint32_t exchange, float **ret_
 int seqsync_kv_publish(struct seqsync_step *step, uint32_t exchange)
 {
     const int r = exchange_check(step, exchange);
-    struct seqsync_session *session = step->session;
 
     if (r != 0) {
         return r;
     }
+    struct seqsync_session *session = step->session;
     if (step->kv_published[exchange]) {
         return seqsync__fail(session, SEQSYNC_ERR_DUPLICATE,
                              "rank %d published exchange %u of step %llu already", session->rank,
@@ -196,15 +196,21 @@ static size_t return_plane_bytes(const struct seqsync_step *step, uint32_t excha
 int seqsync_return_buffer(struct seqsync_step *step, uint32_t exchange, float **ret_dk,
                           float **ret_dv)
 {
-    struct seqsync_session *session = step->session;
     int r = return_check(step, exchange);
 
     if (r != 0) {
         return r;
     }
+    struct seqsync_session *session = step->session;
     const uint32_t slot = exchange % ARENA_RETURN_SLOTS;
     const int32_t user = step->slot_user[slot];
     if (user >= 0 && user != (int32_t)exchange) {
+        if (!step->return_published[user]) {
+            return seqsync__fail(session, SEQSYNC_ERR_INVALID,
+                                 "exchange %u uses the return buffer of exchange %d: publish that "
+                                 "first",
+                                 exchange, user);
+        }
         r = seqsync__wait_word(
             session, session->page.data + session->page_layout.return_free + 4 * (size_t)user,
             (uint32_t)step->number, "the sums of returns of exchange %d, step %llu", user,
@@ -230,12 +236,12 @@ int seqsync_return_buffer(struct seqsync_step *step, uint32_t exchange, float **
 
 int seqsync_return_publish(struct seqsync_step *step, uint32_t exchange)
 {
-    struct seqsync_session *session = step->session;
     const int r = return_check(step, exchange);
 
     if (r != 0) {
         return r;
     }
+    struct seqsync_session *session = step->session;
     if (step->return_published[exchange]) {
         return seqsync__fail(session, SEQSYNC_ERR_DUPLICATE,
                              "rank %d returned exchange %u of step %llu already", session->rank,
@@ -257,12 +263,12 @@ int seqsync_return_publish(struct seqsync_step *step, uint32_t exchange)
 int seqsync_return_wait(struct seqsync_step *step, uint32_t exchange, const float **ret_dk,
                         const float **ret_dv)
 {
-    struct seqsync_session *session = step->session;
     int r = return_check(step, exchange);
 
     if (r != 0) {
         return r;
     }
+    struct seqsync_session *session = step->session;
     if (!step->return_published[exchange]) {
         return seqsync__fail(session, SEQSYNC_ERR_INVALID,
                              "publish the returns of exchange %u before waiting for them",

@@ -14,7 +14,7 @@ float *seqsync__bucket_data(const struct seqsync_session *session, const struct 
 
 float *seqsync_gradient_buffer(struct seqsync_session *session, uint32_t bucket)
 {
-    if (!session->registered || bucket >= session->schema.bucket_count) {
+    if (session == NULL || !session->registered || bucket >= session->schema.bucket_count) {
         return NULL;
     }
     return seqsync__bucket_data(session, &session->gradient, bucket);

@@ -22,7 +22,9 @@ uint64_t seqsync_parameter_digest(const float *const *values,
     return XXH3_64bits_digest(&state);
 }
 
-static int parameter_check(struct seqsync_session *session, int32_t root)
+/* What both do first: checks, and counts a new round. */
+static int parameter_begin(struct seqsync_session *session, int32_t root,
+                           const float *const *values)
 {
     const int r = seqsync__check(session);
 
@@ -36,6 +38,12 @@ static int parameter_check(struct seqsync_session *session, int32_t root)
     if (root < 0 || root >= session->world_size) {
         return seqsync__fail(session, SEQSYNC_ERR_INVALID, "there is no rank %d", root);
     }
+    for (uint32_t b = 0; b < session->schema.bucket_count; b++) {
+        if (values == NULL || values[b] == NULL) {
+            return seqsync__fail(session, SEQSYNC_ERR_INVALID, "no values for bucket %u", b);
+        }
+    }
+    session->parameter_round++;
     return 0;
 }
 
@@ -86,9 +94,11 @@ static int parameter_compare(struct seqsync_session *session, uint64_t digest, i
 
 int seqsync_parameter_publish(struct seqsync_session *session, const float *const *values)
 {
-    int r = parameter_check(session, session->rank);
+    int r = parameter_begin(session, session != NULL ? session->rank : 0, values);
 
-    session->parameter_round += r == 0;
+    if (r != 0) {
+        return r;
+    }
     for (uint32_t b = 0; b < session->schema.bucket_count && r == 0; b++) {
         Seqsync__Worker__WorkerMessage message = SEQSYNC__WORKER__WORKER_MESSAGE__INIT;
         Seqsync__Worker__Ready ready = SEQSYNC__WORKER__READY__INIT;
@@ -115,9 +125,11 @@ int seqsync_parameter_publish(struct seqsync_session *session, const float *cons
 
 int seqsync_parameter_pull(struct seqsync_session *session, int32_t root, float *const *values)
 {
-    int r = parameter_check(session, root);
+    int r = parameter_begin(session, root, (const float *const *)values);
 
-    session->parameter_round += r == 0;
+    if (r != 0) {
+        return r;
+    }
     for (uint32_t b = 0; b < session->schema.bucket_count && r == 0; b++) {
         r = parameter_wait(session, b, root);
         if (r == 0) {

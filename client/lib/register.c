@@ -78,6 +78,10 @@ int seqsync_session_register(struct seqsync_session *session,
     if (session->registered) {
         return seqsync__fail(session, SEQSYNC_ERR_INVALID, "the session has registered already");
     }
+    if ((exchanges == NULL && exchange_count > 0) || (buckets == NULL && bucket_count > 0)) {
+        return seqsync__fail(session, SEQSYNC_ERR_INVALID,
+                             "exchanges or buckets are counted, but not given");
+    }
     const struct arena_schema schema = {.exchanges = exchanges,
                                         .buckets = buckets,
                                         .exchange_count = exchange_count,
@@ -104,7 +108,7 @@ int seqsync_session_register(struct seqsync_session *session,
     why = register_map(session, answer->registered, &fds);
     seqsync__fds_close(&fds);
     if (why != NULL) {
-        return seqsync__end(session, SEQSYNC_ERR_PROTOCOL, "%s", why);
+        return seqsync__end_answer(session, "registering", why);
     }
     session->registered = true;
     return 0;

@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+const char seqsync__out_of_memory[] = "this process has no memory left; raise its limits (ulimit)";
+
 const char *seqsync__map_open(struct seqsync__map *map, int fd, size_t bytes, bool writable)
 {
     struct stat st;
@@ -19,7 +21,8 @@ const char *seqsync__map_open(struct seqsync__map *map, int fd, size_t bytes, bo
     void *data =
         mmap(NULL, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) {
-        return "memory from the daemon cannot be mapped";
+        return errno == ENOMEM || errno == EAGAIN ? seqsync__out_of_memory
+                                                  : "memory from the daemon cannot be mapped";
     }
     seqsync__map_close(map);
     map->data = data;

@@ -11,9 +11,12 @@ struct seqsync__map {
     size_t bytes;
 };
 
+/* The sentence for what is nobody's fault but this process's want of memory. */
+extern const char seqsync__out_of_memory[];
+
 /*
  * Maps @fd, which stays the caller's. NULL, or a static sentence: smaller than @bytes, not sealed
- * against shrinking, or the kernel refuses. The size mapped is @bytes.
+ * against shrinking, or seqsync__out_of_memory. The size mapped is @bytes.
  */
 const char *seqsync__map_open(struct seqsync__map *map, int fd, size_t bytes, bool writable);
 

@@ -37,8 +37,18 @@ int seqsync__end(struct seqsync_session *session, int status, const char *format
     return session->failed;
 }
 
+int seqsync__end_answer(struct seqsync_session *session, const char *what, const char *why)
+{
+    return seqsync__end(
+        session, why == seqsync__out_of_memory ? SEQSYNC_ERR_NO_MEMORY : SEQSYNC_ERR_PROTOCOL,
+        "rank %d, %s: %s", session->rank, what, why);
+}
+
 int seqsync__check(struct seqsync_session *session)
 {
+    if (session == NULL) {
+        return SEQSYNC_ERR_INVALID;
+    }
     if (session->pid != getpid()) {
         return seqsync__fail(
             session, SEQSYNC_ERR_INVALID,
@@ -80,10 +90,12 @@ static int session_configure_numbers(struct seqsync_session *session,
                             "options.nonfinite is %u, none of enum seqsync_nonfinite",
                             options->nonfinite);
     }
-    if (session->rank >= session->world_size || session->world_size > SEQSYNC_RANKS_MAX) {
-        return seqsync__end(session, SEQSYNC_ERR_INVALID,
-                            "rank %d of %d is not possible (at most %d ranks)", session->rank,
-                            session->world_size, SEQSYNC_RANKS_MAX);
+    if (options->rank < -1 || options->world_size < 0 || session->rank >= session->world_size ||
+        session->world_size > SEQSYNC_RANKS_MAX) {
+        return seqsync__end(
+            session, SEQSYNC_ERR_INVALID, "rank %d of %d is not possible (at most %d ranks)",
+            options->rank < -1 ? options->rank : session->rank,
+            options->world_size < 0 ? options->world_size : session->world_size, SEQSYNC_RANKS_MAX);
     }
     return 0;
 }
@@ -153,6 +165,9 @@ static int session_join(struct seqsync_session *session)
         return r;
     }
     const Seqsync__Worker__Welcome *welcome = answer->welcome;
+    if (welcome->local_count > (uint32_t)session->world_size) {
+        return seqsync__end_answer(session, "joining", "more ranks on this node than in the job");
+    }
     session->generation = welcome->generation;
     session->node = welcome->node;
     session->node_count = welcome->node_count;
@@ -166,10 +181,14 @@ int seqsync_session_open(const struct seqsync_session_options *options,
                          struct seqsync_session **ret)
 {
     struct seqsync_session_options defaults;
-    struct seqsync_session *session = calloc(1, sizeof(*session));
+    struct seqsync_session *session;
     int r;
 
+    if (ret == NULL) {
+        return SEQSYNC_ERR_INVALID;
+    }
     *ret = NULL;
+    session = calloc(1, sizeof(*session));
     if (session == NULL) {
         return SEQSYNC_ERR_NO_MEMORY;
     }
@@ -202,7 +221,7 @@ static void session_say_leave(struct seqsync_session *session)
     message.body_case = SEQSYNC__WORKER__WORKER_MESSAGE__BODY_LEAVE;
     message.leave = &leave;
     /* If it cannot be said, the end of the connection says enough. */
-    (void)seqsync__send(session, &message);
+    seqsync__send_last(session, &message);
 }
 
 struct seqsync_session *seqsync_session_close(struct seqsync_session *session)

@@ -93,7 +93,12 @@ int seqsync__fail(struct seqsync_session *session, int status, const char *forma
 int seqsync__end(struct seqsync_session *session, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* 0 if the session can be used: alive, in its own process, not failed. */
+/* As above, for a static sentence about an answer: NO_MEMORY if that is what it says, else
+ * PROTOCOL.
+ */
+int seqsync__end_answer(struct seqsync_session *session, const char *what, const char *why);
+
+/* 0 if the session can be used: not NULL, alive, in its own process, not failed. */
 int seqsync__check(struct seqsync_session *session);
 
 uint64_t seqsync__now_ns(void);
@@ -115,6 +120,9 @@ int seqsync__connect(struct seqsync_session *session);
 
 /* Sends without waiting for an answer. */
 int seqsync__send(struct seqsync_session *session, Seqsync__Worker__WorkerMessage *message);
+
+/* Sends if that needs no waiting at all; whether it arrives is not known. */
+void seqsync__send_last(struct seqsync_session *session, Seqsync__Worker__WorkerMessage *message);
 
 /*
  * Sends and waits for the answer, which must have body @body and lives until the next call.

@@ -3,12 +3,13 @@
 #include "proto/batch.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int seqsync__step_check(struct seqsync_step *step)
 {
-    const int r = seqsync__check(step->session);
+    const int r = seqsync__check(step != NULL ? step->session : NULL);
 
     if (r != 0) {
         return r;
@@ -99,7 +100,7 @@ static const char *step_open(struct seqsync_step *step, const Seqsync__Worker__S
         const size_t bits =
             (size_t)session->schema.exchange_count * step->part.spaces[s].source_count;
         step->source_seen[s] = calloc(bits / 64 + 1, sizeof(uint64_t));
-        why = step->source_seen[s] != NULL ? NULL : "out of memory";
+        why = step->source_seen[s] != NULL ? NULL : seqsync__out_of_memory;
     }
     return why;
 }
@@ -111,19 +112,22 @@ int seqsync_step_begin(struct seqsync_session *session, const struct seqsync_bat
     Seqsync__Worker__Begin begin = SEQSYNC__WORKER__BEGIN__INIT;
     Seqsync__Worker__DaemonMessage *answer;
     struct seqsync__fds fds;
-    struct seqsync_step *step = &session->step;
+    struct seqsync_step *step;
     uint8_t bytes[BATCH_BYTES_MAX];
+    char what[32];
     int r = seqsync__check(session);
 
     if (r != 0) {
         return r;
     }
+    step = &session->step;
     if (!session->registered || step->open) {
         return seqsync__fail(session, SEQSYNC_ERR_INVALID,
                              step->open ? "the last step is still open: commit it first"
                                         : "register exchanges and buckets before the first step");
     }
-    const char *why = batch_check(batch);
+    const char *why =
+        batch == NULL || ret == NULL ? "no batch, or nowhere to put the step" : batch_check(batch);
     if (why != NULL) {
         return seqsync__fail(session, SEQSYNC_ERR_INVALID, "%s", why);
     }
@@ -149,8 +153,8 @@ int seqsync_step_begin(struct seqsync_session *session, const struct seqsync_bat
     seqsync__fds_close(&fds);
     if (why != NULL) {
         seqsync__step_close(step);
-        return seqsync__end(session, SEQSYNC_ERR_PROTOCOL, "step %llu: %s",
-                            (unsigned long long)step->number, why);
+        snprintf(what, sizeof(what), "step %llu", (unsigned long long)step->number);
+        return seqsync__end_answer(session, what, why);
     }
     session->step_number = step->number;
     step->begun_ns = seqsync__now_ns();
@@ -167,12 +171,12 @@ int seqsync_step_commit(struct seqsync_step *step, const struct seqsync_attestat
     Seqsync__Worker__WorkerMessage message = SEQSYNC__WORKER__WORKER_MESSAGE__INIT;
     Seqsync__Worker__Commit commit = SEQSYNC__WORKER__COMMIT__INIT;
     Seqsync__Worker__DaemonMessage *answer;
-    struct seqsync_session *session = step->session;
     int r = seqsync__step_check(step);
 
     if (r != 0) {
         return r;
     }
+    struct seqsync_session *session = step->session;
     if (attestation != NULL &&
         (attestation->size != sizeof(*attestation) || attestation->tokens < 0)) {
         return seqsync__fail(session, SEQSYNC_ERR_INVALID,

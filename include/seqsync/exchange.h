@@ -65,9 +65,10 @@ int seqsync_kv_wait(struct seqsync_step *step, uint32_t exchange, uint32_t sourc
                     const float **ret_k, const float **ret_v);
 
 /*
- * The return buffer of this exchange: return_rows rows for dK and for dV, cleared to 0. Waits until
- * an earlier use of the same memory has been summed. Fill it by seqsync_tile.return_row. Valid
- * until return_publish.
+ * The return buffer of this exchange: return_rows rows for dK and for dV, cleared to 0. There are
+ * two, for exchanges of even and of odd index: waits until the last one of the same kind has been
+ * summed; INVALID if that is not even published. Fill it by seqsync_tile.return_row. Valid until
+ * return_publish.
  */
 int seqsync_return_buffer(struct seqsync_step *step, uint32_t exchange, float **ret_dk,
                           float **ret_dv);
@@ -78,8 +79,8 @@ int seqsync_return_publish(struct seqsync_step *step, uint32_t exchange);
 
 /*
  * Waits for the sum over all other ranks of dK/dV for this rank's own rows (all rows; zero where
- * nobody read them), in a fixed order. Read-only; valid until the second next return_buffer call of
- * this step, or its end.
+ * nobody read them), in a fixed order. Read-only; valid until this rank's return_publish of another
+ * exchange whose index is as even or odd as this one's, or the step's end.
  */
 int seqsync_return_wait(struct seqsync_step *step, uint32_t exchange, const float **ret_dk,
                         const float **ret_dv);

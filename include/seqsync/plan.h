@@ -38,7 +38,8 @@ struct seqsync_attestation {
  * asked. The results of the step's buckets stay readable until the next contribution to them.
  * @attestation may be NULL: tokens as planned. *ret_skip (may be NULL) is 1 on all ranks if a sum
  * was non-finite and the policy is to skip. ATTESTATION, PARAMETER_MISMATCH, NONFINITE, INVALID
- * (contributions missing; names them). The step is gone afterwards.
+ * (contributions missing; names them). The step is gone afterwards, unless @attestation itself is
+ * INVALID.
  */
 int seqsync_step_commit(struct seqsync_step *step, const struct seqsync_attestation *attestation,
                         int *ret_skip);

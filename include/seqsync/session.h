@@ -3,9 +3,10 @@
  * everything else that this library hands out: exchanges, buffers, steps and results die with it.
  *
  * Threads: one session belongs to one thread at a time; two sessions are independent. No call
- * blocks for ever: each wait ends at the session's timeout at the latest, with SEQSYNC_ERR_TIMEOUT
- * and the name of who was waited for. After a failure of the job every call answers with the job's
- * first error; close the session then.
+ * blocks for ever: each wait ends at the session's timeout, and a tenth of it (at most 5 s) in
+ * which the daemon may still say who is late, with SEQSYNC_ERR_TIMEOUT and the name of who was
+ * waited for. After a failure of the job every call answers with the job's first error; close the
+ * session then.
  *
  * After fork() a child must not use the session; closing is left to the parent.
  */

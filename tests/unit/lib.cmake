@@ -3,7 +3,7 @@ set(here ${CMAKE_CURRENT_LIST_DIR})
 seqsync_test(test_lib_pure LABEL unit SOURCES ${here}/test_lib_pure.c LINK seqsync)
 seqsync_static(test_lib_fixture SOURCES ${here}/test_lib_fixture.c
     LINK seqsync seqsync_plan seqsync_proto cmocka Threads::Threads)
-foreach(test session step wait malformed)
+foreach(test session step wait malformed misuse)
     seqsync_test(test_lib_${test} LABEL unit SOURCES ${here}/test_lib_${test}.c LINK test_lib_fixture)
 endforeach()
 
