@@ -106,6 +106,18 @@ static void a_step_may_only_evaluate(void **state)
     run_well(&script, 2, 7);
 }
 
+/* A commit is held until every result of the step is on the node, waited for or not. */
+static void a_commit_waits_for_the_results_of_the_step(void **state)
+{
+    struct sim_script script = two_by_two;
+
+    (void)state;
+    script.impatient = true;
+    for (uint64_t seed = 20; seed < 40; seed++) {
+        run_well(&script, 2, seed);
+    }
+}
+
 static void nothing_registered_is_legal(void **state)
 {
     struct sim_script script = {.job = "job", .world_size = 3, .steps = 2, .nodes = {0, 1, 1}};
@@ -196,6 +208,7 @@ int main(void)
         cmocka_unit_test(ranks_need_not_be_in_the_order_of_nodes),
         cmocka_unit_test(forward_only_exchanges_return_nothing),
         cmocka_unit_test(a_step_may_only_evaluate),
+        cmocka_unit_test(a_commit_waits_for_the_results_of_the_step),
         cmocka_unit_test(nothing_registered_is_legal),
         cmocka_unit_test(two_jobs_run_side_by_side),
         cmocka_unit_test(a_job_of_the_same_name_is_a_new_generation),

@@ -66,7 +66,8 @@ static void draw_script(struct chance *chance, struct scenario *ret)
                                   .think_us = 1 + draw(chance, 3000),
                                   .parameters = draw(chance, 2) == 0,
                                   .collectives = draw(chance, 2) == 0,
-                                  .idle_odd = draw(chance, 3) == 0};
+                                  .idle_odd = draw(chance, 3) == 0,
+                                  .impatient = draw(chance, 2) == 0};
     for (uint32_t rank = 0; rank < script->world_size; rank++) {
         script->nodes[rank] = (uint16_t)draw(chance, ret->nodes);
     }

@@ -75,6 +75,7 @@ struct sim_script {
     bool parameters;   /* rank 0's go to all before the first step */
     bool collectives;  /* one after each step */
     bool idle_odd;     /* odd steps only evaluate: no dK/dV, no gradients */
+    bool impatient;    /* commits without waiting for any result, and looks at them afterwards */
     struct sim_fault fault;
     uint16_t nodes[SIM_RANKS_MAX]; /* where each rank runs */
     uint8_t spaces[SIM_EXCHANGES_MAX];

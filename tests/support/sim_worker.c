@@ -402,7 +402,7 @@ static bool turn_return_buffer(struct turn *turn)
         turn->job->return_buffer[worker->rank][e % SIM_SLOTS][holder] =
             sim_value(SIM_RETURN, worker->step, e, worker->rank, holder);
     }
-    go(turn, STAGE_RETURN_WAIT, e);
+    go(turn, turn->script->impatient ? STAGE_RETURN_BUFFER : STAGE_RETURN_WAIT, e);
     feed_ready(turn, READY_RETURN, e, worker->step, 0);
     if (faulty(turn, SIM_FAULT_TWICE_RETURN, e)) {
         feed_ready(turn, READY_RETURN, e, worker->step, 0);
@@ -436,7 +436,7 @@ static bool turn_gradient(struct turn *turn)
     int64_t count = sim_count(step, at, rank);
 
     if (at == turn->script->bucket_count) {
-        go(turn, STAGE_GRADIENT_WAIT, 0);
+        go(turn, turn->script->impatient ? STAGE_COMMIT : STAGE_GRADIENT_WAIT, 0);
         return true;
     }
     go(turn, STAGE_GRADIENT, at + 1);
@@ -523,6 +523,12 @@ static bool turn_committed(struct turn *turn)
 {
     if (!take(turn, REPLY_COMMITTED)) {
         return false;
+    }
+    if (turn->script->impatient && turn->script->world_size > 1 &&
+        !(turn->script->idle_odd && turn->worker->step % 2 == 1)) {
+        for (uint32_t i = 0; i < turn->script->bucket_count; i++) {
+            check_bucket(turn, i);
+        }
     }
     turn->worker->outcome.steps++;
     turn->worker->outcome.skipped += turn->worker->skip;
