@@ -176,9 +176,9 @@ static bool take_fds(struct msghdr *header, struct seqsync__fds *ret)
 }
 
 /* Whether the kernel kept descriptors back because this process may open no more. */
-static bool fds_are_used_up(void)
+static bool fds_are_used_up(const struct seqsync_session *session)
 {
-    const int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    const int fd = fcntl(session->fd, F_DUPFD_CLOEXEC, 0);
     const bool used_up = fd < 0 && errno == EMFILE;
 
     if (fd >= 0) {
@@ -221,7 +221,7 @@ static int channel_receive(struct seqsync_session *session, uint64_t deadline_ns
         }
     }
     const bool fits = take_fds(&header, ret_fds);
-    if (!fits && fds_are_used_up()) {
+    if (!fits && fds_are_used_up(session)) {
         seqsync__fds_close(ret_fds);
         return seqsync__end(session, SEQSYNC_ERR_NO_MEMORY,
                             "rank %d cannot take shared memory: this process has too many open "
