@@ -287,13 +287,14 @@ static void script_raise_stale(struct fake_worker *worker)
     const struct arena_page *layout = &fake->page_layout;
 
     fake_welcome(worker);
-    if (!fake_register(worker) || !fake_begin(worker, 1)) {
+    if (!fake_register(worker)) {
         return;
     }
     for (uint32_t value = 2; value > 0; value = value == 2 ? UINT32_MAX : 0) {
         fake_raise(fake->page.data + layout->kv_ready + 4, value); /* exchange 0, rank 1 */
         fake_raise(fake->page.data + layout->bucket_ready, value);
     }
+    (void)fake_begin(worker, 1);
     while (fake_receive(worker)) {
     }
 }
