@@ -14,22 +14,27 @@
  *
  * A job's life, on a node with ranks of it:
  *
- *   WORKER_HELLO      JOIN to the conductor; when all ranks joined it proposes JOB_FORMED
- *   COMMITTED formed  WELCOME to the local workers
- *   WORKER_REGISTER   of all local ranks: ACTION_ADMIT; ADMITTED: GATHER_REGISTER for each of them;
- *                     agreed: REGISTERED to the workers
- *   WORKER_BEGIN      GATHER_BATCH; agreed: ACTION_PLAN; PLANNED: GATHER_PLAN; agreed: STEP_START
- *                     to the workers. So nobody can send to a node that does not expect it yet.
- *   WORKER_READY      KV: SEND to each node that has a move of this rank; nothing is raised, since
- *                     local readers watch the rank's own word.
- *                     RETURN, GRADIENT, PARAMETER: see returns.h, bucket.h, parameter.h
- *   RECEIVED kv       RAISE kv_ready
- *   WORKER_COMMIT     held until this node has every result of the step, then GATHER_COMMIT;
- *                     agreed: COMMITTED to the workers
- *   WORKER_LEAVE      GATHER_LEAVE; agreed: the conductor proposes JOB_ENDED with code 0
- *   anything wrong    FAIL to the conductor, which proposes JOB_ENDED; committed: FAILURE to all
- *                     local workers, the state word is raised, ACTION_END. If the conductor is the
- *                     one that is lost, each node ends the job by itself.
+ *   WORKER_HELLO     -> JOIN to the conductor; when all ranks joined it proposes JOB_FORMED. It
+ *                       refuses what does not fit: FAILURE and CLOSE to that worker alone.
+ *   COMMITTED formed -> WELCOME to the local workers
+ *   WORKER_REGISTER  from all local ranks -> ACTION_ADMIT -> ADMITTED -> GATHER_REGISTER for each;
+ *                       agreed -> REGISTERED to the workers
+ *   WORKER_BEGIN     -> GATHER_BATCH; agreed -> ACTION_PLAN -> PLANNED -> GATHER_PLAN; agreed ->
+ *                       STEP_START to the workers. So nobody can send to a node that does not
+ *                       expect it yet; but a node may receive a little before its own STEP_START.
+ *   WORKER_READY     KV: SEND to each node that has a move of this rank; RAISE nothing (local
+ *                       readers watch the rank's own word)
+ *                    RETURN, GRADIENT, PARAMETER: see returns.h, bucket.h and parameter.h
+ *   RECEIVED kv      -> RAISE kv_ready
+ *   WORKER_COMMIT    held until this node has every result of the step, then GATHER_COMMIT;
+ *                       agreed -> COMMITTED to the workers, STEP_END
+ *   WORKER_LEAVE     -> GATHER_LEAVE; agreed -> the conductor proposes JOB_ENDED with code 0
+ *   anything wrong   -> FAIL to the conductor, which proposes JOB_ENDED; committed -> FAILURE and
+ *                       CLOSE to all local workers, the state word is raised, ACTION_END. If the
+ *                       conductor is the one that is lost, each node ends the job by itself.
+ *
+ * An exchange or a bucket that nobody uses in a step is no part of it (evaluation); what some ranks
+ * use, all must.
  *
  * Failures that the engine names: a worker lost or left in mid-job; a peer lost; a gather whose
  * members did not all come before its deadline (it names who is missing and what each did last);

@@ -12,7 +12,7 @@
 int outbox_init(struct outbox *outbox)
 {
     *outbox = (struct outbox){
-        .actions = malloc(OUTBOX_ACTIONS_MAX * sizeof(struct action)),
+        .actions = malloc((size_t)OUTBOX_ACTIONS_MAX * sizeof(struct action)),
         .messages = malloc(OUTBOX_MESSAGES_MAX * sizeof(struct message)),
         .entries = malloc(OUTBOX_ENTRIES_MAX * sizeof(struct entry)),
         .ends = malloc(OUTBOX_ENDS_MAX * sizeof(struct job_end)),
