@@ -118,6 +118,29 @@ static void a_commit_waits_for_the_results_of_the_step(void **state)
     }
 }
 
+/*
+ * S1, S2, S8: what is summed is divided once, by the count of all ranks, however many they are and
+ * wherever they run; ranks that count nothing, even all of them, are no exception.
+ */
+static void the_divisor_is_the_global_count(void **state)
+{
+    static const uint32_t worlds[] = {1, 2, 4};
+    static const uint16_t spreads[3][4] = {{0, 0, 0, 0}, {0, 1, 0, 1}, {1, 2, 2, 0}};
+
+    (void)state;
+    for (uint32_t w = 0; w < 3; w++) {
+        for (uint32_t spread = 0; spread < 3; spread++) {
+            struct sim_script script = two_by_two;
+            script.world_size = worlds[w];
+            script.steps = 20;
+            for (uint32_t rank = 0; rank < 4; rank++) {
+                script.nodes[rank] = spreads[spread][rank];
+            }
+            run_well(&script, 3, 50 + 3 * w + spread);
+        }
+    }
+}
+
 static void nothing_registered_is_legal(void **state)
 {
     struct sim_script script = {.job = "job", .world_size = 3, .steps = 2, .nodes = {0, 1, 1}};
@@ -209,6 +232,7 @@ int main(void)
         cmocka_unit_test(forward_only_exchanges_return_nothing),
         cmocka_unit_test(a_step_may_only_evaluate),
         cmocka_unit_test(a_commit_waits_for_the_results_of_the_step),
+        cmocka_unit_test(the_divisor_is_the_global_count),
         cmocka_unit_test(nothing_registered_is_legal),
         cmocka_unit_test(two_jobs_run_side_by_side),
         cmocka_unit_test(a_job_of_the_same_name_is_a_new_generation),

@@ -39,7 +39,9 @@ int64_t sim_value(uint64_t kind, uint64_t step, uint64_t id, uint64_t who, uint6
 
 int64_t sim_count(uint64_t step, uint32_t bucket, uint32_t rank)
 {
-    return sim_value(SIM_COUNT, step, bucket, rank, 0) + 1000;
+    const int64_t value = sim_value(SIM_COUNT, step, bucket, rank, 0) + 1000;
+
+    return value % 4 == 0 ? 0 : value; /* now and then a rank has nothing to count */
 }
 
 bool sim_needs(uint64_t step, uint32_t space, uint32_t rank, uint32_t holder)
