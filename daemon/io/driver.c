@@ -153,7 +153,7 @@ static void perform(struct driver *driver, const struct action *action)
         driver_worker_reply(driver, action);
         return;
     case ACTION_CLOSE:
-        worker_port_drop(driver->worker_port, action->close.worker);
+        driver_worker_drop(driver, action->close.worker);
         return;
     case ACTION_MESSAGE:
         perform_message(driver, action);

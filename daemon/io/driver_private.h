@@ -97,6 +97,10 @@ struct driver_worker *driver_worker_find(struct driver *driver, uint32_t handle)
 void driver_worker_reply(struct driver *driver, const struct action *action);
 void driver_worker_forget_job(struct driver *driver, const struct job *job);
 
+/* Ends a worker's connection after what was sent to it; its buffers go. No EVENT_WORKER_LOST
+ * follows. */
+void driver_worker_drop(struct driver *driver, uint32_t handle);
+
 /* Frees the buffers of all workers. */
 void driver_worker_close(struct driver *driver);
 

@@ -63,6 +63,16 @@ void driver_worker_forget_job(struct driver *driver, const struct job *job)
     }
 }
 
+void driver_worker_drop(struct driver *driver, uint32_t handle)
+{
+    struct driver_worker *worker = driver_worker_find(driver, handle);
+
+    worker_port_drop(driver->worker_port, handle);
+    if (worker != NULL) {
+        worker_remove(driver, worker);
+    }
+}
+
 void driver_worker_close(struct driver *driver)
 {
     for (uint32_t i = 0; i < DRIVER_WORKERS_MAX; i++) {

@@ -212,13 +212,12 @@ static uint32_t send_pieces(const struct job *job, enum transfer_kind kind, uint
         return pieces_bucket(job, (uint8_t *)job->bucket_partials, id, part, pieces);
     case TRANSFER_RESULT:
         return pieces_bucket(job, job->result.data, id, part, pieces);
-    case TRANSFER_PARAMETER: {
-        const int32_t local = job_local_index(job, part);
-        assert(local >= 0);
-        pieces[0] = (struct bulk_piece){job_bucket_data(job, job->gradients[local].data, id),
+    case TRANSFER_PARAMETER:
+        /* Out of the result, which SUM_PARAMETER has filled: the root may write to its own buffer
+         * again. */
+        pieces[0] = (struct bulk_piece){job_bucket_data(job, job->result.data, id),
                                         job->buckets[id].elements * sizeof(float)};
         return 1;
-    }
     }
     return 0;
 }
