@@ -33,9 +33,11 @@
 #define ROUNDS_MAX 8
 #define LONG_ROW "memory_one_worker_32768_tokens_bytes"
 #define RUN_TIMEOUT_MS 1800000
+#define STEP_TIMEOUT "30min" /* the long step takes minutes, more on a busy machine */
 #define COPIES_OF_PARAMETERS 5
-#define STEPS_OF_MEMORY "2" /* the first update touches the moments, the second step counts them   \
-                             */
+#define STEPS_OF_MEMORY                                                                            \
+    "2" /* the first update touches the moments, the second step counts them                       \
+         */
 
 /* What is trained: frames / 2 x (side / 8)^2 tokens. */
 struct scene {
@@ -164,6 +166,8 @@ static struct outcome train(const struct scene *scene, const char *workers, cons
                                 "1",
                                 "--workers",
                                 workers,
+                                "--step-timeout",
+                                STEP_TIMEOUT,
                                 "--",
                                 cluster_program("seqsync-trainer", trainer),
                                 "--synthetic",
