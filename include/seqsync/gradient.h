@@ -26,9 +26,9 @@ float *seqsync_gradient_buffer(struct seqsync_session *session, uint32_t bucket)
 /*
  * Hands in the bucket: @count >= 0 is what the sums were taken over (tokens, elements, samples: the
  * same unit on all ranks). Returns at once; the buffer must not be written until gradient_wait of
- * the bucket returned. Every rank contributes every bucket once per step (a rank without tokens:
- * zeros and count 0). For a REPLICATED bucket each rank hands in the whole and its count; it counts
- * once. DUPLICATE, INVALID.
+ * the bucket returned. What one rank contributes in a step, all must, once (a rank without tokens:
+ * zeros and count 0); a bucket that nobody contributes is no part of the step. For a REPLICATED
+ * bucket each rank hands in the whole and its count; it counts once. DUPLICATE, INVALID.
  */
 int seqsync_gradient_contribute(struct seqsync_step *step, uint32_t bucket, int64_t count);
 
