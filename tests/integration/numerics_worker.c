@@ -4,8 +4,8 @@
  * with a run of the same kernels on one rank. All values are functions of (seed, global index), so
  * every rank, and every rank count, sees the same data.
  *
- * usage: numerics_worker FIRST_SEED COUNT TOKENS_MAX     (in a job's environment; exits 0 if
- * everything holds)
+ * usage: numerics_worker FIRST_SEED COUNT TOKENS_MAX [none|one]     (in a job's environment; exits
+ * 0 if everything holds)
  *
  * Bounds (invariant 2): outputs and dQ, dK, dV and parameter gradients differ from the reference by
  * at most 1e-5 of the largest entry, the loss by 1e-6 relatively; results are equal bit for bit on
@@ -81,6 +81,7 @@ struct held {
 
 static struct seqsync_session *session;
 static int failures;
+static int arg_loss_mask = -1; /* -1: drawn; 0: no token counts; 1: one does */
 
 static void fail_status(int r, const char *what)
 {
@@ -466,7 +467,7 @@ static void check_attention(struct seqsync_step *step, const struct batch *batch
  * S2: any mask of the loss. */
 static bool token_counts(const struct batch *batch, int64_t global)
 {
-    const uint64_t style = draw(batch->seed, 5, 4);
+    const uint64_t style = arg_loss_mask >= 0 ? (uint64_t)arg_loss_mask : draw(batch->seed, 5, 4);
 
     if (style == 0) {
         return false; /* all masked out: zero gradient, not NaN */
@@ -665,9 +666,12 @@ static void check_parameters(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: numerics_worker FIRST_SEED COUNT TOKENS_MAX\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: numerics_worker FIRST_SEED COUNT TOKENS_MAX [none|one]\n");
         return 64;
+    }
+    if (argc == 5) {
+        arg_loss_mask = strcmp(argv[4], "one") == 0 ? 1 : 0;
     }
     const uint64_t first = strtoull(argv[1], NULL, 10), count = strtoull(argv[2], NULL, 10);
     const int64_t tokens_max = strtoll(argv[3], NULL, 10);

@@ -56,7 +56,8 @@ static void deal_ranks(uint32_t ranks, uint32_t nodes, uint32_t *ret_nodes)
     }
 }
 
-static void run(uint32_t ranks, uint64_t first_seed, uint64_t count, uint32_t tokens_max)
+static void run(uint32_t ranks, uint64_t first_seed, uint64_t count, uint32_t tokens_max,
+                const char *loss_mask)
 {
     uint32_t nodes[CLUSTER_WORKERS_MAX];
     int statuses[CLUSTER_WORKERS_MAX];
@@ -66,7 +67,7 @@ static void run(uint32_t ranks, uint64_t first_seed, uint64_t count, uint32_t to
     snprintf(texts[1], sizeof(texts[1]), "%llu", (unsigned long long)count);
     snprintf(texts[2], sizeof(texts[2]), "%u", tokens_max);
     snprintf(job, sizeof(job), "numerics-%u-%u", ranks, tokens_max);
-    const char *const argv[] = {"numerics_worker", texts[0], texts[1], texts[2], NULL};
+    const char *const argv[] = {"numerics_worker", texts[0], texts[1], texts[2], loss_mask, NULL};
     deal_ranks(ranks, cluster.nodes, nodes);
     cluster_run(&cluster, job, argv, ranks, nodes);
     const bool ended = cluster_wait(&cluster, 500000, statuses);
@@ -88,18 +89,38 @@ static void every_rank_count_gives_the_numbers_of_one_process(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rank_counts) / sizeof(rank_counts[0]); i++) {
         if (rank_counts[i] >= cluster.nodes) {
-            run(rank_counts[i], 1000 * cluster.nodes + 100 * i, 16, 150);
+            run(rank_counts[i], 1000 * cluster.nodes + 100 * i, 16, 150, NULL);
         }
     }
 }
 
-/* S1: one valid token, S2: none, are among the loss masks that every seed draws; a fixed pair makes
- * sure of it. */
+static void case_s1_one_valid_token_gives_the_same_gradient_on_every_rank_count(void **state)
+{
+    (void)state;
+    run(2, 40, 3, 60, "one");
+    run(4, 40, 3, 60, "one");
+}
+
+static void case_s2_no_valid_token_gives_zeros_and_not_nan(void **state)
+{
+    (void)state;
+    run(2, 40, 3, 60, "none");
+    run(5, 40, 3, 60, "none");
+}
+
+/* Fewer tokens than ranks, lengths that nothing divides: some ranks hold nothing and take part. */
+static void case_s43_sequences_shorter_than_the_ranks_keep_the_numbers(void **state)
+{
+    (void)state;
+    run(8, 60, 8, 5, NULL);
+    run(7, 70, 8, 1, NULL);
+}
+
 static void long_sequences_keep_the_numbers(void **state)
 {
     (void)state;
-    run(3, 77, 2, 1021);
-    run(4, 78, 1, 4096);
+    run(3, 77, 2, 1021, NULL);
+    run(4, 78, 1, 4096, NULL);
 }
 
 int main(void)
@@ -108,6 +129,9 @@ int main(void)
         cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process)};
     const struct CMUnitTest two[] = {
         cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process),
+        cmocka_unit_test(case_s1_one_valid_token_gives_the_same_gradient_on_every_rank_count),
+        cmocka_unit_test(case_s2_no_valid_token_gives_zeros_and_not_nan),
+        cmocka_unit_test(case_s43_sequences_shorter_than_the_ranks_keep_the_numbers),
         cmocka_unit_test(long_sequences_keep_the_numbers)};
     const struct CMUnitTest three[] = {
         cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process)};
