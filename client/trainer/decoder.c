@@ -23,9 +23,15 @@ static int spawn(struct decoder *decoder, const struct decoder_options *options,
     char frames[32];
     char scale[64];
     char input[4096];
-    char *const argv[] = {"ffmpeg",   "-v",       "error",     "-nostdin", "-ss", start, "-i",
-                          input,      "-an",      "-frames:v", frames,     "-vf", scale, "-f",
-                          "rawvideo", "-pix_fmt", "rgb24",     "pipe:1",   NULL};
+    /*
+     * The start is sought by decoding from the beginning: jumping to it lands, in the files of some
+     * encoders, between pictures that refer to earlier ones, and gives garbage. And what cannot be
+     * decoded ends ffmpeg instead of being painted over.
+     */
+    char *const argv[] = {"ffmpeg",    "-v",    "error",  "-xerror", "-err_detect", "explode",
+                          "-nostdin",  "-i",    input,    "-an",     "-ss",         start,
+                          "-frames:v", frames,  "-vf",    scale,     "-f",          "rawvideo",
+                          "-pix_fmt",  "rgb24", "pipe:1", NULL};
     int r;
 
     if ((size_t)snprintf(input, sizeof(input), "file:%s", options->path) >= sizeof(input)) {

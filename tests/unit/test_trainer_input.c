@@ -54,6 +54,10 @@ static int setup(void **state)
                           "geq=r='20+30*N':g='20+30*N':b='20+30*N'",
                           "-c:v",
                           "ffv1",
+                          "-level",
+                          "3",
+                          "-slicecrc",
+                          "1",
                           file->path,
                           NULL};
 
@@ -102,6 +106,20 @@ static void clip_is_cut_into_patches(void **state)
         assert_in_range(pixels[i], 20 + 30 * frame - 1, 20 + 30 * frame + 1);
     }
     free(pixels);
+}
+
+static void clip_begins_where_it_is_told_to(void **state)
+{
+    const struct file *file = *state;
+    const struct clip clip = {.path = file->path, .start_seconds = 0.4, .grid = {1, 1, 1}};
+    const struct seqsync_chunk chunk = {.count = 1};
+    const struct part part = {.rows = 1, .chunks = &chunk, .chunk_count = 1, .sequences = 1};
+    uint8_t pixels[PATCH_VALUES];
+    char reason[CLIP_REASON_BYTES];
+
+    assert_int_equal(clip_load(&clip, &part, pixels, reason), 0);
+    assert_in_range(pixels[0], 20 + 30 * 4 - 1, 20 + 30 * 4 + 1);
+    assert_in_range(pixels[PATCH_VALUES - 1], 20 + 30 * 5 - 1, 20 + 30 * 5 + 1);
 }
 
 static void each_rank_keeps_what_the_whole_has_in_its_place(void **state)
@@ -172,6 +190,29 @@ static void file_that_is_no_video_is_refused(void **state)
     FILE *out = fopen(file->path, "w");
 
     fputs("this is not a video\n", out);
+    fclose(out);
+    assert_int_equal(load_reason(file->path, 1, reason), -ENODATA);
+    assert_non_null(strstr(reason, "ffmpeg cannot decode the clip"));
+}
+
+/* Every frame carries a checksum; a picture with a hole must not be trained on. */
+static void damaged_frame_is_refused(void **state)
+{
+    struct file *file = *state;
+    char reason[CLIP_REASON_BYTES];
+    FILE *out = fopen(file->path, "r+");
+    long size;
+
+    fseek(out, 0, SEEK_END);
+    size = ftell(out);
+    for (long at = size / 2; at < size / 2 + 8; at++) {
+        int byte;
+
+        fseek(out, at, SEEK_SET);
+        byte = fgetc(out);
+        fseek(out, at, SEEK_SET);
+        fputc(byte ^ 0x55, out);
+    }
     fclose(out);
     assert_int_equal(load_reason(file->path, 1, reason), -ENODATA);
     assert_non_null(strstr(reason, "ffmpeg cannot decode the clip"));
@@ -282,10 +323,12 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(clip_is_cut_into_patches),
+        TEST(clip_begins_where_it_is_told_to),
         cmocka_unit_test(each_rank_keeps_what_the_whole_has_in_its_place),
         cmocka_unit_test(rank_without_tokens_decodes_nothing),
         cmocka_unit_test(missing_file_is_named),
         TEST(file_that_is_no_video_is_refused),
+        TEST(damaged_frame_is_refused),
         TEST(clip_that_ends_early_says_after_how_many_frames),
         TEST(missing_ffmpeg_is_named),
         cmocka_unit_test(command_lines_are_taken_or_refused_with_the_reason),
