@@ -29,8 +29,9 @@ int conduct_new(const struct engine_job *job, struct conduct **ret)
     conduct->values = malloc((size_t)job->world_size * ALLREDUCE_BYTES_MAX);
     conduct->result = malloc(ALLREDUCE_BYTES_MAX);
     conduct->reports = calloc(job->world_size, sizeof(struct rank_report));
+    conduct->used = calloc(job->world_size, sizeof(uint64_t));
     if (conduct->digests == NULL || conduct->values == NULL || conduct->result == NULL ||
-        conduct->reports == NULL) {
+        conduct->reports == NULL || conduct->used == NULL) {
         conduct_free(conduct);
         return err_origin(-ENOMEM);
     }
@@ -55,6 +56,7 @@ struct conduct *conduct_free(struct conduct *conduct)
         free(conduct->values);
         free(conduct->result);
         free(conduct->reports);
+        free(conduct->used);
         free(conduct);
     }
     return NULL;
@@ -142,6 +144,7 @@ static bool keep_payload(struct engine_job *job, const struct message_gather *me
             return false;
         }
         memcpy(&conduct->reports[message->member], message->payload, sizeof(struct rank_report));
+        conduct->used[message->member] = conduct->reports[message->member].used;
         return true;
     default:
         return message->payload_bytes == 0;
@@ -196,6 +199,26 @@ void conduct_gather(struct engine *engine, struct engine_job *job, uint32_t node
 }
 
 /* ---- agreeing ---- */
+
+/*
+ * Fails the job if some ranks used an exchange or a bucket that others did not. Ranks of one node
+ * cannot differ, since it is prepared; and when the data of one node reach another is a matter of
+ * luck: too late, and nobody would miss it there.
+ */
+static bool uses_differ(struct engine *engine, struct engine_job *job, const struct gather *gather)
+{
+    struct gather uses = *gather;
+    struct rank_set odd, others;
+    struct job_end end;
+
+    uses.digests = job->conduct->used;
+    if (!gather_differs(&uses, /* ignore_zero= */ false, &odd, &others)) {
+        return false;
+    }
+    fail_uses_differ(&end, &job->roster, gather->sequence, &odd, &others);
+    engine_job_fail(engine, job, &end);
+    return true;
+}
 
 /* Fails the job if members differ. */
 static bool members_differ(struct engine *engine, struct engine_job *job,
@@ -262,7 +285,9 @@ static void conduct_agree(struct engine *engine, struct engine_job *job, struct 
         conduct_end(engine, job, &end);
         return;
     }
-    if (members_differ(engine, job, gather)) {
+    /* Uses first: who skips a call ends up with other parameters, too. */
+    if ((gather->kind == GATHER_COMMIT && uses_differ(engine, job, gather)) ||
+        members_differ(engine, job, gather)) {
         return;
     }
     struct message *message = outbox_message(&engine->out, MESSAGE_AGREED);

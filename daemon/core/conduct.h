@@ -21,6 +21,7 @@ struct conduct {
     uint8_t *values;             /* [world_size][ALLREDUCE_BYTES_MAX] */
     uint8_t *result;             /* [ALLREDUCE_BYTES_MAX] */
     struct rank_report *reports; /* [world_size] */
+    uint64_t *used;              /* [world_size], of the reports */
 };
 
 /* -ENOMEM. */

@@ -235,6 +235,23 @@ void fail_differ(struct job_end *ret, const struct roster *roster, enum gather_k
     }
 }
 
+void fail_uses_differ(struct job_end *ret, const struct roster *roster, uint64_t step,
+                      const struct rank_set *odd, const struct rank_set *others)
+{
+    struct text text;
+
+    fail_begin(ret, SEQSYNC_ERR_INVALID, only(odd), only_node(odd, roster), &text,
+               "make the same calls on every rank, also on one that holds no tokens");
+    text_ranks_at(&text, odd, roster);
+    if (rank_set_next(others, 0) != RANK_SET_END) {
+        text_add(&text, " did not use the same exchanges and buckets as ");
+        text_ranks(&text, others);
+    } else {
+        text_add(&text, " used different exchanges or buckets");
+    }
+    text_add(&text, " in step %llu: one is used by some ranks only", (unsigned long long)step);
+}
+
 void fail_nodes_differ(struct job_end *ret, const struct roster *roster, uint64_t step,
                        const struct rank_set *odd, const struct rank_set *others)
 {

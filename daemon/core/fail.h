@@ -33,6 +33,9 @@ void fail_no_answer(struct job_end *ret, const char *const *node_names, uint64_t
 /* --- ranks that differ --- */
 void fail_differ(struct job_end *ret, const struct roster *roster, enum gather_kind kind,
                  uint64_t sequence, const struct rank_set *odd, const struct rank_set *others);
+/* @odd used other exchanges or buckets than @others, who are the majority, or nobody. */
+void fail_uses_differ(struct job_end *ret, const struct roster *roster, uint64_t step,
+                      const struct rank_set *odd, const struct rank_set *others);
 void fail_nodes_differ(struct job_end *ret, const struct roster *roster, uint64_t step,
                        const struct rank_set *odd, const struct rank_set *others);
 

@@ -38,6 +38,9 @@ struct rank_report {
     uint64_t wait_ns;
     uint64_t kv_remote_bytes;
     double loss; /* NaN = none */
+    /* Digest of the exchanges and buckets that are used in the step, as the rank's node has seen
+     * it: never 0, and the same on all ranks. */
+    uint64_t used;
 };
 _Static_assert(sizeof(struct rank_report) * SEQSYNC_RANKS_MAX < 60 * 1024,
                "an agreed commit fits a peer frame");

@@ -222,14 +222,19 @@ void step_try_prepare(struct engine *engine, struct engine_job *job)
     struct step *step = &job->step;
     const uint64_t number = step_number(step);
     const bool skip = step->skip;
+    uint64_t used;
 
     if (step->state != STEP_OPEN || step->committed != job->members.ranks || step->unfinished > 0) {
         return;
     }
     step_set_state(engine, step, STEP_PREPARED);
+    /* What a node finished by itself may still be on its way to others, who did not use it: only
+     * the conductor can see that. */
+    used = work_used(job);
     /* The last of these may complete the gather and so end the step, if this node conducts. */
     for (uint32_t i = 0; i < job->local_count; i++) {
-        const struct local_rank *rank = &job->locals[i];
+        struct local_rank *rank = &job->locals[i];
+        rank->report.used = used;
         engine_job_gather(engine, job,
                           &(struct message_gather){.kind = GATHER_COMMIT,
                                                    .sequence = number,

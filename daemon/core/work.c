@@ -115,6 +115,24 @@ bool work_check_commit(struct engine *engine, struct engine_job *job, uint32_t l
     return true;
 }
 
+uint64_t work_used(const struct engine_job *job)
+{
+    /* FNV-1a: one use more or less always changes it. */
+    const uint64_t prime = UINT64_C(0x100000001B3);
+    uint64_t digest = UINT64_C(0xCBF29CE484222325);
+
+    for (uint32_t i = 0; i < job->exchange_count; i++) {
+        const struct exchange *exchange = &job->exchanges[i];
+        const uint64_t uses =
+            (exchange->kv != USE_NONE ? 1U : 0U) | (exchange->returning != USE_NONE ? 2U : 0U);
+        digest = (digest ^ uses) * prime;
+    }
+    for (uint32_t i = 0; i < job->bucket_count; i++) {
+        digest = (digest ^ (job->buckets[i].state != BUCKET_IDLE ? 4U : 0U)) * prime;
+    }
+    return digest != 0 ? digest : 1;
+}
+
 void work_reset(struct engine_job *job)
 {
     for (uint32_t i = 0; i < job->exchange_count; i++) {

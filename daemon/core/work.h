@@ -40,6 +40,9 @@ bool work_awaits_peers(const struct engine_job *job);
 void work_explain(const struct engine *engine, const struct engine_job *job, char *ret, size_t size,
                   int32_t *ret_rank, int32_t *ret_node);
 
+/* Digest of the exchanges, returns and buckets that are used in the open step; never 0. */
+uint64_t work_used(const struct engine_job *job);
+
 /* The step is committed: all marks are cleared. */
 void work_reset(struct engine_job *job);
 

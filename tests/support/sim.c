@@ -625,6 +625,11 @@ void sim_latency(struct sim *sim, uint32_t max_us)
     sim->latency_us = max_us;
 }
 
+void sim_transfer_lag(struct sim *sim, uint32_t us)
+{
+    sim->transfer_lag_us = us;
+}
+
 static struct sim_worker *last_worker(const struct sim *sim, const char *job, uint32_t rank)
 {
     for (uint32_t i = sim->worker_count; i-- > 0;) {

@@ -38,6 +38,7 @@ enum sim_fault_kind {
     SIM_FAULT_HANG,          /* it does nothing any more */
     SIM_FAULT_LEAVE,         /* it says good-bye and goes */
     SIM_FAULT_SKIP_KV,       /* it does not publish exchange id */
+    SIM_FAULT_ABSENT_KV,     /* nor does it read it */
     SIM_FAULT_SKIP_RETURN,   /* it does not return dK/dV of exchange id */
     SIM_FAULT_SKIP_GRADIENT, /* it does not contribute to bucket id */
     SIM_FAULT_TWICE_KV,
@@ -132,6 +133,8 @@ void sim_cut(struct sim *sim, uint32_t a, uint32_t b);
 void sim_heal(struct sim *sim, uint32_t a, uint32_t b);
 /* How long a message may take at most, in microseconds. */
 void sim_latency(struct sim *sim, uint32_t max_us);
+/* How much longer than a message a transfer takes at least, in microseconds. */
+void sim_transfer_lag(struct sim *sim, uint32_t us);
 /* Something that io reports about a job. */
 void sim_break_job(struct sim *sim, uint32_t node, const char *job, const struct job_end *end);
 /* The next plan of a node has another digest, or fails. */

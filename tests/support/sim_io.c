@@ -388,7 +388,8 @@ static void perform_send(struct sim_node *node, struct sim_job *job, const struc
         free(item);
         return;
     }
-    sim_push(sim, item, (100 + sim_random(sim, 2 * sim->latency_us)) * UINT64_C(1000));
+    sim_push(sim, item,
+             (100 + sim->transfer_lag_us + sim_random(sim, 2 * sim->latency_us)) * UINT64_C(1000));
 }
 
 /* A sender must leave alone what it has handed over until it has arrived. */

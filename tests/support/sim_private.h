@@ -182,6 +182,7 @@ struct sim {
     uint64_t order;
     uint32_t node_count;
     uint32_t latency_us;
+    uint32_t transfer_lag_us;
     struct sim_node nodes[SIM_NODES_MAX];
     bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
     uint64_t connection[SIM_NODES_MAX][SIM_NODES_MAX];

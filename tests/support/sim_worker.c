@@ -336,6 +336,10 @@ static bool turn_kv(struct turn *turn)
         go(turn, evaluates ? STAGE_COMMIT : STAGE_RETURN_BUFFER, evaluates ? 0 : at);
         return true;
     }
+    if (faulty(turn, SIM_FAULT_ABSENT_KV, at)) {
+        go(turn, STAGE_KV, at + 1);
+        return true;
+    }
     go(turn, STAGE_READ, at);
     if (faulty(turn, SIM_FAULT_SKIP_KV, at)) {
         return true;
