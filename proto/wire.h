@@ -13,6 +13,7 @@
 #define WIRE_FDS_MAX (SEQSYNC_LOCAL_RANKS_MAX + 2) /* beside one message */
 #define WIRE_TEXT_MAX 512                          /* bytes of an error text or hint */
 
+#define WIRE_CURVE_SLACK_BYTES 64          /* CURVE makes a frame 33 bytes longer on the wire */
 #define WIRE_BULK_CHUNK_BYTES (256 * 1024) /* payload of one bulk frame at most */
 
 #endif

@@ -43,8 +43,10 @@ static int parameter_begin(struct seqsync_session *session, int32_t root,
             return seqsync__fail(session, SEQSYNC_ERR_INVALID, "no values for bucket %u", b);
         }
     }
-    session->parameter_round++;
-    return 0;
+    /* Parameters arrive where averaged gradients lie: nobody may still be reading those. */
+    const int ready = seqsync_barrier(session);
+    session->parameter_round += ready == 0;
+    return ready;
 }
 
 static int parameter_wait(struct seqsync_session *session, uint32_t bucket, int32_t root)

@@ -383,16 +383,21 @@ static void frame_place(struct bulk *bulk, const struct bulk_header *header, con
     const char *text = NULL;
     bool complete = false;
 
-    if (checksum_xxh3(payload, header->length) != header->checksum) {
-        atomic_fetch_add(&bulk->checksum_errors, 1);
-        frame_broken(bulk, header, SEQSYNC_ERR_CHECKSUM,
-                     "the checksum of a frame does not fit its payload");
-        return;
-    }
-    const int r = bulk_table_place(&bulk->table, header, payload, &complete, &text);
+    int r = bulk_table_probe(&bulk->table, header, &text);
     if (r == BULK_TABLE_UNEXPECTED) {
         atomic_fetch_add(&bulk->unexpected_frames, 1);
         return;
+    }
+    if (r == 0 && checksum_xxh3(payload, header->length) != header->checksum) {
+        atomic_fetch_add(&bulk->checksum_errors, 1);
+        frame_broken(bulk, header, SEQSYNC_ERR_CHECKSUM,
+                     "the checksum of a frame does not fit its payload: it was damaged on the way, "
+                     "or a worker wrote to what it had published");
+        return;
+    }
+    r = r == 0 ? bulk_table_place(&bulk->table, header, payload, &complete, &text) : r;
+    if (r == BULK_TABLE_UNEXPECTED) {
+        return; /* forgotten in between */
     }
     if (r == BULK_TABLE_BROKEN) {
         frame_broken(bulk, header, SEQSYNC_ERR_PROTOCOL, text);
@@ -473,7 +478,8 @@ static int socket_options(void *socket)
 {
     const int hwm = BULK_HWM, zero = 0, one = 1, interval = 50, interval_max = 1000,
               handshake = 5000;
-    const int64_t max = WIRE_BULK_CHUNK_BYTES;
+    /* libzmq counts what CURVE adds to a frame, too; the header decoder checks the real limit. */
+    const int64_t max = WIRE_BULK_CHUNK_BYTES + WIRE_CURVE_SLACK_BYTES;
     int r = 0;
 
     r |= zmq_setsockopt(socket, ZMQ_SNDHWM, &hwm, sizeof(hwm));
@@ -680,6 +686,11 @@ void bulk_forget(struct bulk *bulk, const struct bulk_key *key)
 void bulk_forget_job(struct bulk *bulk, uint64_t job)
 {
     bulk_table_forget_job(&bulk->table, job);
+}
+
+void bulk_forget_steps(struct bulk *bulk, uint64_t job)
+{
+    bulk_table_forget_steps(&bulk->table, job);
 }
 
 void bulk_submit(struct bulk *bulk, struct bulk_send *send)

@@ -106,6 +106,9 @@ void bulk_forget(struct bulk *bulk, const struct bulk_key *key);
 /* Drops all of a job. */
 void bulk_forget_job(struct bulk *bulk, uint64_t job);
 
+/* Drops those of a job whose memory depends on the plan: BULK_KV and BULK_RETURN. */
+void bulk_forget_steps(struct bulk *bulk, uint64_t job);
+
 /* One transfer to send. Allocated by the caller with room for its pieces; belongs to bulk until
  * done(). */
 struct bulk_send {

@@ -116,7 +116,7 @@ void bulk_table_forget(struct bulk_table *table, const struct bulk_key *key)
     free(entry);
 }
 
-void bulk_table_forget_job(struct bulk_table *table, uint64_t job)
+static void table_forget(struct bulk_table *table, uint64_t job, bool steps_only)
 {
     struct bulk_entry *gone = NULL;
 
@@ -125,7 +125,8 @@ void bulk_table_forget_job(struct bulk_table *table, uint64_t job)
         struct bulk_entry **slot = &table->buckets[b];
         while (*slot != NULL) {
             struct bulk_entry *entry = *slot;
-            if (entry->key.job != job) {
+            const bool of_step = entry->key.kind == BULK_KV || entry->key.kind == BULK_RETURN;
+            if (entry->key.job != job || (steps_only && !of_step)) {
                 slot = &entry->next;
                 continue;
             }
@@ -144,6 +145,16 @@ void bulk_table_forget_job(struct bulk_table *table, uint64_t job)
         next = gone->next;
         free(gone);
     }
+}
+
+void bulk_table_forget_job(struct bulk_table *table, uint64_t job)
+{
+    table_forget(table, job, /* steps_only= */ false);
+}
+
+void bulk_table_forget_steps(struct bulk_table *table, uint64_t job)
+{
+    table_forget(table, job, /* steps_only= */ true);
 }
 
 /* Copies @length bytes to @offset of the transfer; bounds were checked. */
@@ -181,14 +192,31 @@ static int entry_check(const struct bulk_entry *entry, const struct bulk_header 
     return 0;
 }
 
+static struct bulk_key header_key(const struct bulk_header *header)
+{
+    return key_normal(&(struct bulk_key){.job = header->job,
+                                         .id = header->id,
+                                         .part = header->part,
+                                         .kind = header->kind,
+                                         .node = header->node});
+}
+
+int bulk_table_probe(struct bulk_table *table, const struct bulk_header *header,
+                     const char **ret_text)
+{
+    const struct bulk_key key = header_key(header);
+
+    pthread_mutex_lock(&table->lock);
+    const int r = entry_check(*table_slot(table, &key), header, ret_text);
+    pthread_mutex_unlock(&table->lock);
+    return r;
+}
+
 int bulk_table_place(struct bulk_table *table, const struct bulk_header *header,
                      const void *payload, bool *ret_complete, const char **ret_text)
 {
-    const struct bulk_key key = key_normal(&(struct bulk_key){.job = header->job,
-                                                              .id = header->id,
-                                                              .part = header->part,
-                                                              .kind = header->kind,
-                                                              .node = header->node});
+    const struct bulk_key key = header_key(header);
+
     pthread_mutex_lock(&table->lock);
     struct bulk_entry *entry = *table_slot(table, &key);
     const int r = entry_check(entry, header, ret_text);

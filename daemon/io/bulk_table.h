@@ -45,6 +45,14 @@ int bulk_table_expect(struct bulk_table *table, const struct bulk_key *key, uint
                       uint64_t step, const struct bulk_piece *pieces, uint32_t piece_count);
 void bulk_table_forget(struct bulk_table *table, const struct bulk_key *key);
 void bulk_table_forget_job(struct bulk_table *table, uint64_t job);
+void bulk_table_forget_steps(struct bulk_table *table, uint64_t job);
+
+/*
+ * What bulk_table_place() would answer, without a payload: a frame that nobody expects must not be
+ * able to break a job, whatever is wrong with it.
+ */
+int bulk_table_probe(struct bulk_table *table, const struct bulk_header *header,
+                     const char **ret_text);
 
 /*
  * Puts one checked frame in its place. 0 and *ret_complete, or an outcome. Receiving thread.

@@ -604,6 +604,8 @@ static void driver_on_drained(uv_timer_t *timer)
     struct driver *driver = timer->data;
 
     worker_port_close(driver->worker_port);
+    /* Buffers that a lane still makes find no worker to be sent to, and are given back. */
+    driver_worker_close(driver);
     admin_port_close(driver->admin_port);
     peer_port_close(driver->peer_port);
     bulk_close(driver->bulk);

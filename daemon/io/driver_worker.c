@@ -84,17 +84,27 @@ void driver_worker_close(struct driver *driver)
 
 /* ---- answers ---- */
 
+/* Afterwards the worker may be gone: what cannot be sent to ends the session, and the job hears
+ * why. */
 static void worker_send(struct driver *driver, struct driver_worker *worker,
                         Seqsync__Worker__DaemonMessage *message, const int *fds, uint32_t fd_count)
 {
+    const uint32_t handle = worker->handle;
+    char how[128];
+
     message->request = worker->waiting ? worker->request : 0;
     worker->waiting = false;
-    const int r = worker_port_send(driver->worker_port, worker->handle, message, fds, fd_count);
-    if (r < 0) {
-        log_msg(LOG_LEVEL_WARNING, "rank %u (pid %d): cannot answer: %s; its session ends",
-                worker->rank, worker->pid, strerror(-r));
-        worker_port_drop(driver->worker_port, worker->handle);
+    const int r = worker_port_send(driver->worker_port, handle, message, fds, fd_count);
+    if (r >= 0) {
+        return;
     }
+    snprintf(how, sizeof(how), "its daemon cannot answer it: %s", strerror(-r));
+    driver_worker_drop(driver, handle);
+    driver_feed(
+        driver,
+        &(struct event){.kind = EVENT_WORKER_LOST,
+                        .now_ns = driver_now(driver),
+                        .worker = {.worker = handle, .code = SEQSYNC_ERR_NO_MEMORY, .text = how}});
 }
 
 static char *text_out(const char *text)
@@ -131,8 +141,10 @@ static void worker_violation(struct driver *driver, struct driver_worker *worker
     snprintf(end.text, sizeof(end.text), "%s", what);
     snprintf(end.hint, sizeof(end.hint), "fix the call that sent it");
     worker_send_failure(driver, worker, &end);
-    worker_port_drop(driver->worker_port, handle);
-    worker_remove(driver, worker);
+    if (driver_worker_find(driver, handle) == NULL) {
+        return; /* it could not even be told; the job knows */
+    }
+    driver_worker_drop(driver, handle);
     driver_feed(driver, &(struct event){.kind = EVENT_WORKER_LOST,
                                         .now_ns = driver_now(driver),
                                         .worker = {.worker = handle, .code = code, .text = what}});

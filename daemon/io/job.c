@@ -149,8 +149,40 @@ void job_step_memory_deinit(struct job_step_memory *memory, uint32_t local_count
     memory->partial_bytes = 0;
 }
 
+static uint64_t step_memory_bytes(const struct job_step_memory *memory, uint32_t local_count)
+{
+    uint64_t bytes = memory->inbox.bytes + memory->partial_bytes;
+
+    for (uint32_t i = 0; i < local_count; i++) {
+        bytes += memory->arenas[i].bytes;
+    }
+    return bytes;
+}
+
+void job_retired_free(struct job *job)
+{
+    while (job->retired != NULL) {
+        struct job_retired *retired = job->retired;
+        job->retired = retired->next;
+        /* What was charged is the segments' rounded sizes: exactly that goes back. */
+        job_discharge(job, step_memory_bytes(&retired->memory, job->local_count));
+        job_step_memory_deinit(&retired->memory, job->local_count);
+        free(retired);
+    }
+}
+
+void job_retire(struct job *job, struct job_retired *retired)
+{
+    retired->next = job->retired;
+    job->retired = retired;
+    if (job->sends == NULL) {
+        job_retired_free(job);
+    }
+}
+
 static void job_free(struct job *job)
 {
+    job_retired_free(job);
     job_step_memory_deinit(&job->step_memory, job->local_count);
     for (uint32_t i = 0; i < job->local_count; i++) {
         segment_deinit(&job->gradients[i]);

@@ -57,6 +57,12 @@ struct job_step_memory {
     size_t partial_bytes;
 };
 
+/* Memory of an earlier plan that sends may still read. */
+struct job_retired {
+    struct job_retired *next;
+    struct job_step_memory memory;
+};
+
 struct job {
     struct job_host *host;
     uint64_t id;
@@ -95,7 +101,7 @@ struct job {
     size_t bucket_partial_bytes;
     size_t slice_partial_bytes;
 
-    uint8_t batch[BATCH_BYTES_MAX]; /* of the open step, as its first local rank described it */
+    uint8_t batch[BATCH_BYTES_MAX]; /* of the open step, as a local rank described it */
     size_t batch_length;
     uint64_t step;
     uint64_t seed;
@@ -116,7 +122,8 @@ struct job {
     uint64_t kv_planned_bytes; /* into this node, per step */
     uint64_t kv_moved_bytes;   /* in the open or last step */
 
-    struct job_send *sends; /* in flight */
+    struct job_send *sends;      /* in flight */
+    struct job_retired *retired; /* goes when no send is in flight */
 };
 
 /* Copies what it needs of a committed ENTRY_JOB_FORMED in which this node has ranks. -ENOMEM. */
@@ -183,6 +190,9 @@ float *job_slice_partial(const struct job *job, uint32_t bucket, uint32_t member
 int32_t job_member_of(const struct job *job, uint32_t node);
 int job_expect_step(struct job *job, uint64_t step);
 int job_expect_parameters(struct job *job, uint32_t bucket, uint64_t round);
+/* Gives memory of an earlier plan back: now, or when the sends in flight are done. */
+void job_retire(struct job *job, struct job_retired *retired);
+void job_retired_free(struct job *job);
 void job_step_memory_deinit(struct job_step_memory *memory, uint32_t local_count);
 
 #endif

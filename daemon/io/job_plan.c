@@ -341,17 +341,6 @@ static uint64_t memory_charge(const struct job *job, const struct layouts *layou
     return bytes;
 }
 
-static uint64_t memory_charged(const struct job *job)
-{
-    const struct job_step_memory *memory = &job->step_memory;
-    uint64_t bytes = memory->inbox.bytes + memory->partial_bytes;
-
-    for (uint32_t i = 0; i < job->local_count; i++) {
-        bytes += memory->arenas[i].bytes;
-    }
-    return bytes;
-}
-
 static void take_layouts(struct job *job, struct layouts *layouts)
 {
     memcpy(job->rank_layouts, layouts->ranks, sizeof(job->rank_layouts));
@@ -384,11 +373,18 @@ static int take_plan(struct plan_job *work)
     struct job *job = work->job;
     struct step_shape shape;
     void *memory = NULL;
-    const int r = shape_make(job, work->plan, &memory, &shape);
+    struct job_retired *retired = work->needs_memory ? calloc(1, sizeof(*retired)) : NULL;
 
+    if (work->needs_memory && retired == NULL) {
+        return err_origin(-ENOMEM);
+    }
+    const int r = shape_make(job, work->plan, &memory, &shape);
     if (r < 0) {
+        free(retired);
         return err_trace(r);
     }
+    /* Afterwards no late frame of an earlier plan finds memory to go to. */
+    bulk_forget_steps(job->host->bulk, job->id);
     free(job->shape_memory);
     job->shape_memory = memory;
     job->shape = shape;
@@ -398,10 +394,9 @@ static int take_plan(struct plan_job *work)
     take_layouts(job, &work->layouts);
     job->geometry_digest = work->geometry_digest;
     if (work->needs_memory) {
-        /* The old segments were charged by their rounded sizes: give back exactly that. */
-        const uint64_t old = memory_charged(job);
-        job_step_memory_deinit(&job->step_memory, job->local_count);
-        job_discharge(job, old);
+        /* libzmq may still read the old memory, for a peer that has not taken all of it. */
+        retired->memory = job->step_memory;
+        job_retire(job, retired);
         job->step_memory = work->memory;
         work->needs_memory = false;
         job->memory_version++;

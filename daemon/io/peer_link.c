@@ -50,7 +50,8 @@ int peer_link_socket_options(void *socket, uint32_t handshake_ms)
         {ZMQ_TCP_KEEPALIVE_CNT, 3},
         {ZMQ_TCP_MAXRT, 20000},
     };
-    const int64_t max = WIRE_PEER_FRAME_MAX;
+    /* libzmq counts what CURVE adds to a frame, too; the frame decoder checks the real limit. */
+    const int64_t max = WIRE_PEER_FRAME_MAX + WIRE_CURVE_SLACK_BYTES;
     if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max, sizeof(max)) != 0) {
         return err_origin(-zmq_errno());
     }

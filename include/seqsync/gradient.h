@@ -35,9 +35,9 @@ int seqsync_gradient_contribute(struct seqsync_step *step, uint32_t bucket, int6
 /*
  * Waits for the result: mean over all ranks' contributions, equal bits on all ranks. *ret_count
  * (may be NULL) is the global count. Read-only; valid until the caller's next contribution to this
- * bucket, that of a REPLICATED bucket until the next step_begin. NONFINITE if that is the job's
- * policy; under SKIP and PASS the values come as they are, and commit says whether to skip.
- * TIMEOUT, WORKER_LOST, PEER_LOST.
+ * bucket or parameter call, that of a REPLICATED bucket until the next step_begin. NONFINITE if
+ * that is the job's policy; under SKIP and PASS the values come as they are, and commit says
+ * whether to skip. TIMEOUT, WORKER_LOST, PEER_LOST.
  */
 int seqsync_gradient_wait(struct seqsync_step *step, uint32_t bucket, const float **ret_mean,
                           int64_t *ret_count);

@@ -31,7 +31,7 @@
 #define HEAD_DIM 8
 #define ROW (HEADS * HEAD_DIM)
 #define EXCHANGES 3
-#define ELEMENTS 5000
+#define ELEMENTS 300000 /* slices of several full frames, with two nodes and with three */
 
 static struct seqsync_session *session;
 static const char *arg_fault = "";

@@ -216,7 +216,7 @@ static void a_batch_beyond_the_limits_is_refused_here(void **state)
 
 /* ---- deadlines ---- */
 
-#define SHORT_MS 100
+#define SHORT_MS 400
 
 static int wait_keys(struct scene *scene)
 {
