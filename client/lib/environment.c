@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_MS 120000
+#define TIMEOUT_MS 600000 /* beyond the daemon's own 5 min, which names the culprit */
 
 /* In order of precedence: the first whose rank variable is set wins, and must then be complete. */
 static const struct launcher {

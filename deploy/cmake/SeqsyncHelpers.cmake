@@ -54,8 +54,4 @@ function(seqsync_test name)
         set(ARG_TIMEOUT 120)
     endif()
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT})
-    if(SEQSYNC_SANITIZE MATCHES thread)
-        set_tests_properties(${name} PROPERTIES ENVIRONMENT_MODIFICATION
-            "TSAN_OPTIONS=set:suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
-    endif()
 endfunction()

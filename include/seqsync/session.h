@@ -41,7 +41,7 @@ struct seqsync_session_options {
                          "default". Borrowed */
     int32_t rank;     /* -1 = from the environment */
     int32_t world_size;  /* 0 = from the environment */
-    uint32_t timeout_ms; /* longest wait of any call; SEQSYNC_TIMEOUT_MS, else 120000 */
+    uint32_t timeout_ms; /* longest wait of any call; SEQSYNC_TIMEOUT_MS, else 600000 */
     uint32_t nonfinite;  /* enum seqsync_nonfinite */
 };
 
