@@ -478,6 +478,25 @@ bool fake_begin(struct fake_worker *worker, uint64_t step)
     return true;
 }
 
+bool fake_barrier(struct fake_worker *worker)
+{
+    daemon_message message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
+    Seqsync__Worker__Reduced reduced = SEQSYNC__WORKER__REDUCED__INIT;
+
+    if (!fake_expect(worker, SEQSYNC__WORKER__WORKER_MESSAGE__BODY_REDUCE)) {
+        return false;
+    }
+    if (worker->message->reduce->values.len != 0) {
+        fake_problem(worker->fake, "rank %u reduces where a barrier is due", worker->rank);
+        return false;
+    }
+    message.request = worker->message->request;
+    message.body_case = SEQSYNC__WORKER__DAEMON_MESSAGE__BODY_REDUCED;
+    message.reduced = &reduced;
+    fake_send(worker, &message, NULL, 0);
+    return true;
+}
+
 bool fake_commit(struct fake_worker *worker, bool skip)
 {
     daemon_message message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;

@@ -116,6 +116,7 @@ void fake_welcome(struct fake_worker *worker);
 bool fake_register(struct fake_worker *worker);
 bool fake_begin(struct fake_worker *worker, uint64_t step);
 bool fake_commit(struct fake_worker *worker, bool skip);
+bool fake_barrier(struct fake_worker *worker); /* takes a barrier and answers it */
 
 /* Receives a registration and makes the memory, without answering. */
 bool fake_take_register(struct fake_worker *worker);

@@ -330,18 +330,10 @@ static void a_word_of_another_step_ends_no_wait(void **state)
 /* The state word of no known status, and no message; the barrier before parameters is answered. */
 static void script_end_with_nonsense(struct fake_worker *worker)
 {
-    daemon_message message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
-    Seqsync__Worker__Reduced reduced = SEQSYNC__WORKER__REDUCED__INIT;
-
     fake_welcome(worker);
     if (fake_register(worker)) {
         fake_raise(worker->fake->page.data + worker->fake->page_layout.state, 7);
-        if (fake_expect(worker, SEQSYNC__WORKER__WORKER_MESSAGE__BODY_REDUCE)) {
-            message.request = worker->message->request;
-            message.body_case = SEQSYNC__WORKER__DAEMON_MESSAGE__BODY_REDUCED;
-            message.reduced = &reduced;
-            fake_send(worker, &message, NULL, 0);
-        }
+        (void)fake_barrier(worker);
         while (fake_receive(worker)) {
         }
     }

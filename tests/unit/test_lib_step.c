@@ -212,6 +212,9 @@ static bool serve_parameters(struct fake_worker *worker, uint64_t round)
     Seqsync__Worker__Reduced reduced = SEQSYNC__WORKER__REDUCED__INIT;
     int64_t answer[FAKE_RANKS_MAX] = {0};
 
+    if (!fake_barrier(worker)) {
+        return false;
+    }
     if (worker->rank == 1) {
         if (!fake_expect_ready(worker, SEQSYNC__WORKER__READY_KIND__READY_PARAMETER, 0)) {
             return false;
@@ -226,8 +229,8 @@ static bool serve_parameters(struct fake_worker *worker, uint64_t round)
         return false;
     }
     const Seqsync__Worker__Reduce *reduce = worker->message->reduce;
-    if (reduce->sequence != round || reduce->dtype != SEQSYNC_I64 || reduce->op != SEQSYNC_SUM ||
-        reduce->values.len != fake->ranks * sizeof(int64_t)) {
+    if (reduce->sequence != 2 * round || reduce->dtype != SEQSYNC_I64 ||
+        reduce->op != SEQSYNC_SUM || reduce->values.len != fake->ranks * sizeof(int64_t)) {
         fake_problem(fake, "digests are compared in another way");
         return false;
     }

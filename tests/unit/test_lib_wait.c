@@ -293,16 +293,8 @@ static void a_wait_ends_at_the_deadline_and_says_for_what(void **state)
 /* Lets all ranks meet before the parameters, and then sends none. */
 static void script_meet(struct fake_worker *worker)
 {
-    daemon_message message = SEQSYNC__WORKER__DAEMON_MESSAGE__INIT;
-    Seqsync__Worker__Reduced reduced = SEQSYNC__WORKER__REDUCED__INIT;
-
     fake_welcome(worker);
-    if (fake_register(worker) &&
-        fake_expect(worker, SEQSYNC__WORKER__WORKER_MESSAGE__BODY_REDUCE)) {
-        message.request = worker->message->request;
-        message.body_case = SEQSYNC__WORKER__DAEMON_MESSAGE__BODY_REDUCED;
-        message.reduced = &reduced;
-        fake_send(worker, &message, NULL, 0);
+    if (fake_register(worker) && fake_barrier(worker)) {
         while (fake_receive(worker)) {
         }
     }
