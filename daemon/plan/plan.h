@@ -30,10 +30,6 @@
  */
 #define PLAN_TILES_MAX (1 << 24)
 
-enum plan_outcome {
-    PLAN_BAD_BATCH = 1, /* the batch breaks a limit of types.h; plan_input_check() says which */
-};
-
 struct plan_input {
     const struct seqsync_batch *batch; /* borrowed during the call */
     const uint32_t *rank_nodes;        /* node of each rank, ascending is not required */
