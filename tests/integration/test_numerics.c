@@ -116,6 +116,17 @@ static void case_s43_sequences_shorter_than_the_ranks_keep_the_numbers(void **st
     run(7, 70, 8, 1, NULL);
 }
 
+/* Long enough for shards of several blocks, with lengths that nothing divides. */
+static void longer_sequences_keep_the_numbers_on_every_rank_count(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rank_counts) / sizeof(rank_counts[0]); i++) {
+        if (rank_counts[i] >= cluster.nodes) {
+            run(rank_counts[i], 300 + i, 1, 617, NULL);
+        }
+    }
+}
+
 static void long_sequences_keep_the_numbers(void **state)
 {
     (void)state;
@@ -126,15 +137,18 @@ static void long_sequences_keep_the_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest one[] = {
-        cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process)};
+        cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process),
+        cmocka_unit_test(longer_sequences_keep_the_numbers_on_every_rank_count)};
     const struct CMUnitTest two[] = {
         cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process),
         cmocka_unit_test(case_s1_one_valid_token_gives_the_same_gradient_on_every_rank_count),
         cmocka_unit_test(case_s2_no_valid_token_gives_zeros_and_not_nan),
         cmocka_unit_test(case_s43_sequences_shorter_than_the_ranks_keep_the_numbers),
+        cmocka_unit_test(longer_sequences_keep_the_numbers_on_every_rank_count),
         cmocka_unit_test(long_sequences_keep_the_numbers)};
     const struct CMUnitTest three[] = {
-        cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process)};
+        cmocka_unit_test(every_rank_count_gives_the_numbers_of_one_process),
+        cmocka_unit_test(longer_sequences_keep_the_numbers_on_every_rank_count)};
 
     return cmocka_run_group_tests_name("one node", one, start_1, stop) +
            cmocka_run_group_tests_name("two nodes", two, start_2, stop) +
