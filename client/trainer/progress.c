@@ -3,15 +3,24 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define BAR_WIDTH 20
 
+/* `seqctl run` stands between us and the terminal, and says whether there is one. */
+static bool on_terminal(void)
+{
+    const char *told = getenv("SEQSYNC_PROGRESS");
+
+    return told ? strcmp(told, "1") == 0 : isatty(STDERR_FILENO) == 1;
+}
+
 void progress_init(struct progress *progress, bool shown, int64_t steps, int64_t tokens)
 {
     *progress = (struct progress){.shown = shown,
-                                  .terminal = isatty(STDERR_FILENO) == 1,
+                                  .terminal = on_terminal(),
                                   .steps = steps,
                                   .tokens = tokens,
                                   .every = steps > 20 ? steps / 20 : 1};
